@@ -1,0 +1,5 @@
+.PHONY: check test
+check:
+	scripts/check
+test:
+	cargo test --workspace --locked

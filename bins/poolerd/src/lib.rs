@@ -1,0 +1,1 @@
+//! The pooler. `main.rs` is the shell around this library so that tests can hold the core.

@@ -1,0 +1,3 @@
+//! poolerd: the command.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! For tests only: a seeded generator, exhaustive small inputs, split points.

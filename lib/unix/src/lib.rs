@@ -1,0 +1,1 @@
+//! The kernel, as the daemons of sluice use it.

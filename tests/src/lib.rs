@@ -1,0 +1,1 @@
+//! The test harness: throwaway servers, daemon runner, fake peers.
