@@ -1,5 +1,59 @@
-.PHONY: check test
-check:
-	scripts/check
-test:
-	cargo test --workspace --locked
+# The targets of sluice; `make help` lists them.
+PREFIX  ?= /usr/local
+DESTDIR ?=
+CARGO   ?= cargo
+
+bindir   = $(DESTDIR)$(PREFIX)/bin
+mandir   = $(DESTDIR)$(PREFIX)/share/man
+etcdir   = $(DESTDIR)$(PREFIX)/share/sluice
+unitdir  = $(DESTDIR)$(PREFIX)/lib/systemd/system
+
+release  = $(or $(CARGO_TARGET_DIR),target)/release
+programs = $(notdir $(patsubst %/,%,$(wildcard bins/*/)))
+pages    = $(wildcard man/*.[1-8])
+samples  = $(filter-out %.service %.socket,$(wildcard bins/*/etc/*))
+units    = $(wildcard bins/*/etc/*.service bins/*/etc/*.socket)
+
+.DEFAULT_GOAL := help
+.PHONY: help build run test check bench fuzz man install uninstall clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
+
+build:  ## build the release programs
+	$(CARGO) build --release --locked $(addprefix -p ,$(programs))
+
+run:  ## PostgreSQL and poolerd on 127.0.0.1:6432, in run/, until Ctrl-C
+	@scripts/run
+
+test:  ## run every test, real PostgreSQL and drivers included
+	@scripts/test
+
+check:  ## format, lints, tests, man pages, dependency policy: a line a stage
+	@scripts/check
+
+bench:  ## compare poolerd with PgBouncer on this machine
+	@scripts/bench
+
+fuzz:  ## run each fuzz target for FUZZ_SECONDS (needs cargo-fuzz)
+	@scripts/fuzz
+
+man:  ## lint the man pages and render them as text into target/man
+	@scripts/man $(pages)
+
+install: build  ## programs, man pages, samples and units below DESTDIR and PREFIX
+	install -d $(bindir) $(etcdir) $(unitdir)
+	for p in $(programs); do install -m 0755 $(release)/$$p $(bindir)/ || exit 1; done
+	for m in $(pages); do install -D -m 0644 $$m $(mandir)/man$${m##*.}/$${m##*/} || exit 1; done
+	for s in $(samples); do install -m 0644 $$s $(etcdir)/ || exit 1; done
+	for u in $(units); do sed 's|/usr/local|$(PREFIX)|g' $$u >$(unitdir)/$${u##*/} || exit 1; done
+
+uninstall:  ## remove just what install put there
+	rm -f $(addprefix $(bindir)/,$(programs))
+	for m in $(pages); do rm -f $(mandir)/man$${m##*.}/$${m##*/}; done
+	rm -f $(addprefix $(etcdir)/,$(notdir $(samples))) $(addprefix $(unitdir)/,$(notdir $(units)))
+	-rmdir $(etcdir) 2>/dev/null
+
+clean:  ## remove what was built, the throwaway cluster and the drivers
+	$(CARGO) clean
+	rm -rf run .drivers
