@@ -1,1 +1,3 @@
 //! The pooler. `main.rs` is the shell around this library so that tests can hold the core.
+
+pub mod config;

@@ -1,0 +1,52 @@
+//! The exit codes every program of sluice shares.
+
+use std::process::{ExitCode, Termination};
+
+/// How a program ended, as its parent process sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// 0: done, or the answer is yes.
+    Done,
+    /// 1: the answer is no.
+    No,
+    /// 2: wrong usage or bad configuration. Starting again without a change cannot help.
+    Usage,
+    /// 75 (`EX_TEMPFAIL`): failed for a reason that may pass, so that starting again may help.
+    Temporary,
+}
+
+impl Exit {
+    /// The number handed to the parent.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::No => 1,
+            Self::Usage => 2,
+            Self::Temporary => 75,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+impl Termination for Exit {
+    fn report(self) -> ExitCode {
+        self.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes() {
+        let codes = [Exit::Done, Exit::No, Exit::Usage, Exit::Temporary].map(Exit::code);
+        assert_eq!(codes, [0, 1, 2, 75]);
+    }
+}

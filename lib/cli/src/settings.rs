@@ -1,0 +1,393 @@
+//! The settings vocabulary of a program: one row a key, and the values read against it.
+//!
+//! A [`Table`] is the only list of keys; configuration files, environment, `SET`, `SHOW CONFIG`, sample files and
+//! man pages are made from it or tested against it. [`Values`] holds one value per row at all times (its default
+//! until set), so whoever projects it into typed fields never meets a hole.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+use crate::nearest::nearest;
+
+/// The longest time a setting may hold: it can be added to any clock reading without overflow.
+pub const LONGEST: Duration = Duration::from_secs(i32::MAX as u64);
+
+/// One key.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// The key, as written in the file.
+    pub name: &'static str,
+    /// What values it takes.
+    pub kind: Kind,
+    /// The default as it is shown; `None`: unset, which only [`Kind::Text`] can be.
+    pub default: Option<&'static str>,
+    /// Whether a running program takes a change.
+    pub reload: Reload,
+    /// Whether this version does anything with it.
+    pub acted: Acted,
+    /// Sections, besides the program's own, in which the key may be given for one object.
+    pub also_in: &'static [&'static str],
+    /// One line for samples and help.
+    pub doc: &'static str,
+}
+
+/// The type of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Whole number: decimal, `0x` hexadecimal or `0` octal.
+    Int {
+        /// The least allowed.
+        min: i64,
+        /// The greatest allowed.
+        max: i64,
+    },
+    /// Any whole number, zero being false; or on off true false yes no.
+    Bool,
+    /// A time; a bare number is seconds. Fractions allowed, at most [`LONGEST`].
+    Seconds,
+    /// A time; a bare number is whole milliseconds. At most [`LONGEST`].
+    Milliseconds,
+    /// A number of bytes, with kB, MB or GB (powers of 1024) behind it if wanted.
+    Bytes {
+        /// The least allowed.
+        min: i64,
+        /// The greatest allowed.
+        max: i64,
+    },
+    /// One of these words, in any letter case.
+    Enum(&'static [&'static str]),
+    /// Anything.
+    Text,
+    /// Words separated by commas or blanks.
+    List,
+    /// Like [`Kind::List`], of host names, addresses and `*`.
+    Addresses,
+}
+
+/// Whether a change reaches a running program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reload {
+    /// At reload or by a command.
+    Yes,
+    /// Only at start.
+    No,
+}
+
+/// Whether this version does what the key says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acted {
+    /// It does.
+    Yes,
+    /// The key loads and is shown, and that is all.
+    NotYet,
+}
+
+/// A value of some [`Kind`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// Of [`Kind::Int`] and [`Kind::Bytes`].
+    Int(i64),
+    /// Of [`Kind::Bool`].
+    Bool(bool),
+    /// Of [`Kind::Seconds`].
+    Seconds(Duration),
+    /// Of [`Kind::Milliseconds`].
+    Milliseconds(Duration),
+    /// Of [`Kind::Enum`]: the word as the table spells it.
+    Word(&'static str),
+    /// Of [`Kind::Text`].
+    Text(String),
+    /// Of [`Kind::List`] and [`Kind::Addresses`]; the text as it was written, blanks included.
+    List(String),
+    /// A text without default that nobody set.
+    Unset,
+}
+
+/// What a value should have been; reads on from "expected".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expected(Cow<'static, str>);
+
+impl fmt::Display for Expected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "expected {}", self.0)
+    }
+}
+
+impl std::error::Error for Expected {}
+
+impl Kind {
+    /// Reads `text`, blanks around it already gone.
+    ///
+    /// # Errors
+    /// [`Expected`], where `text` is not of this kind.
+    pub fn parse(self, text: &str) -> Result<Value, Expected> {
+        match self {
+            Self::Int { min, max } => int(text).and_then(|n| within(n, min, max)).map(Value::Int),
+            Self::Bool => bool(text).map(Value::Bool),
+            Self::Seconds => time(text, Unit::Second).map(Value::Seconds),
+            Self::Milliseconds => time(text, Unit::Millisecond).map(Value::Milliseconds),
+            Self::Bytes { min, max } => bytes(text).and_then(|n| within(n, min, max)).map(Value::Int),
+            Self::Enum(words) => word(text, words).map(Value::Word),
+            Self::Text => Some(Value::Text(text.to_owned())),
+            Self::List => Some(Value::List(text.to_owned())),
+            Self::Addresses => words(text).all(is_address).then(|| Value::List(text.to_owned())),
+        }
+        .ok_or_else(|| Expected(self.describe()))
+    }
+
+    /// What the kind takes, as a noun phrase.
+    #[must_use]
+    pub fn describe(self) -> Cow<'static, str> {
+        match self {
+            Self::Int { min, max: i64::MAX } => format!("a whole number, {min} or more").into(),
+            Self::Int { min, max } => format!("a whole number from {min} to {max}").into(),
+            Self::Bool => "0 or 1 (or on, off, true, false, yes, no)".into(),
+            Self::Seconds => "a time in seconds, 0 or more, or with a unit: us ms s min h d".into(),
+            Self::Milliseconds => "a time in milliseconds, 0 or more, or with a unit: us ms s min h d".into(),
+            Self::Bytes { min, max } => {
+                format!("a size from {min} to {max} bytes, or with kB, MB or GB").into()
+            }
+            Self::Enum(words) => format!("one of {}", words.join(", ")).into(),
+            Self::Text => "a text".into(),
+            Self::List => "a list separated by commas".into(),
+            Self::Addresses => "a list of host names, IP addresses or *".into(),
+        }
+    }
+}
+
+impl fmt::Display for Value {
+    /// As it is shown, and as [`Kind::parse`] reads it back; [`Value::Unset`] shows as nothing.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Int(n) => n.fmt(f),
+            Self::Bool(on) => u8::from(*on).fmt(f),
+            Self::Seconds(time) => write_seconds(f, *time),
+            Self::Milliseconds(time) => time.as_millis().fmt(f),
+            Self::Word(word) => f.write_str(word),
+            Self::Text(text) | Self::List(text) => f.write_str(text),
+            Self::Unset => Ok(()),
+        }
+    }
+}
+
+impl Value {
+    /// The words of a list; none for any other value.
+    pub fn words(&self) -> impl Iterator<Item = &str> {
+        words(if let Self::List(text) = self { text } else { "" })
+    }
+}
+
+fn write_seconds(f: &mut fmt::Formatter<'_>, time: Duration) -> fmt::Result {
+    let (whole, us) = (time.as_secs(), time.subsec_micros());
+    if us == 0 {
+        return write!(f, "{whole}");
+    }
+    let fraction = format!("{us:06}");
+    write!(f, "{whole}.{}", fraction.trim_end_matches('0'))
+}
+
+/// The rows of one program, in the order they are documented.
+#[derive(Clone, Copy, Debug)]
+pub struct Table(pub &'static [Setting]);
+
+impl Table {
+    /// The row named `name`, letter case counting.
+    #[must_use]
+    pub fn row(self, name: &str) -> Option<&'static Setting> {
+        self.0.iter().find(|row| row.name == name)
+    }
+
+    /// The row whose name is closest to `name`, if any is close.
+    #[must_use]
+    pub fn nearest(self, name: &str) -> Option<&'static str> {
+        nearest(name, self.0.iter().map(|row| row.name))
+    }
+}
+
+/// Who gave a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    /// Nobody: it is the default.
+    Default,
+    /// The configuration file.
+    File,
+    /// The environment.
+    Environment,
+    /// A flag.
+    Flag,
+    /// A command to the running program.
+    Command,
+}
+
+/// One value for every row of a table.
+#[derive(Clone, Debug)]
+pub struct Values {
+    table: Table,
+    slots: Vec<(Value, Origin)>,
+}
+
+/// Why a value was not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SetError {
+    /// The table has no such key; the nearest one, if any is near.
+    Unknown(Option<&'static str>),
+    /// The value is not of the key's kind.
+    Invalid(Expected),
+}
+
+impl Values {
+    /// All defaults. A default that is not of its row's kind, which a test of every table rules out, reads as unset.
+    #[must_use]
+    pub fn new(table: Table) -> Self {
+        let slots = table.0.iter().map(|row| (default_of(row), Origin::Default)).collect();
+        Self { table, slots }
+    }
+
+    /// The table these values belong to.
+    #[must_use]
+    pub fn table(&self) -> Table {
+        self.table
+    }
+
+    /// Sets one key from its text.
+    ///
+    /// # Errors
+    /// [`SetError`]; nothing is changed then.
+    pub fn set(&mut self, name: &str, text: &str, origin: Origin) -> Result<(), SetError> {
+        let Some(at) = self.position(name) else {
+            return Err(SetError::Unknown(self.table.nearest(name)));
+        };
+        let value = self.table.0[at].kind.parse(text).map_err(SetError::Invalid)?;
+        self.slots[at] = (value, origin);
+        Ok(())
+    }
+
+    /// Back to the default, for every row that has one.
+    pub fn reset(&mut self) {
+        for (row, slot) in self.table.0.iter().zip(&mut self.slots) {
+            if row.default.is_some() {
+                *slot = (default_of(row), Origin::Default);
+            }
+        }
+    }
+
+    /// Takes over the value of `name` from other values of the same table.
+    pub fn copy(&mut self, name: &str, from: &Self) {
+        if let (Some(to), Some(at)) = (self.position(name), from.position(name)) {
+            self.slots[to].clone_from(&from.slots[at]);
+        }
+    }
+
+    /// The value of `name`; [`Value::Unset`] too where the table has no such key.
+    #[must_use]
+    pub fn value(&self, name: &str) -> &Value {
+        self.position(name).map_or(&Value::Unset, |at| &self.slots[at].0)
+    }
+
+    /// Who gave the value of `name`.
+    #[must_use]
+    pub fn origin(&self, name: &str) -> Origin {
+        self.position(name).map_or(Origin::Default, |at| self.slots[at].1)
+    }
+
+    /// Every row with its value and origin, in table order.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static Setting, &Value, Origin)> {
+        self.table.0.iter().zip(&self.slots).map(|(row, (value, origin))| (row, value, *origin))
+    }
+
+    fn position(&self, name: &str) -> Option<usize> {
+        self.table.0.iter().position(|row| row.name == name)
+    }
+}
+
+fn default_of(row: &Setting) -> Value {
+    row.default.and_then(|text| row.kind.parse(text).ok()).unwrap_or(Value::Unset)
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| c == ',' || c.is_ascii_whitespace()).filter(|word| !word.is_empty())
+}
+
+fn is_address(word: &str) -> bool {
+    word.bytes().all(|b| b.is_ascii_alphanumeric() || b"*._:%-".contains(&b))
+}
+
+fn within(n: i64, min: i64, max: i64) -> Option<i64> {
+    (min..=max).contains(&n).then_some(n)
+}
+
+/// As `strtol` with base 0, the whole text being the number.
+fn int(text: &str) -> Option<i64> {
+    let (negative, digits) = match text.as_bytes().first()? {
+        b'-' => (true, &text[1..]),
+        b'+' => (false, &text[1..]),
+        _ => (false, text),
+    };
+    let (radix, digits) = if let Some(hex) = digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
+        (16, hex)
+    } else if digits.len() > 1 && digits.starts_with('0') {
+        (8, &digits[1..])
+    } else {
+        (10, digits)
+    };
+    if !digits.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        return None; // `from_str_radix` would take a second sign
+    }
+    let magnitude = i128::from_str_radix(digits, radix).ok()?;
+    i64::try_from(if negative { -magnitude } else { magnitude }).ok()
+}
+
+fn bool(text: &str) -> Option<bool> {
+    const WORDS: [(&str, bool); 6] =
+        [("on", true), ("off", false), ("true", true), ("false", false), ("yes", true), ("no", false)];
+    int(text)
+        .map(|n| n != 0)
+        .or_else(|| WORDS.into_iter().find(|(word, _)| word.eq_ignore_ascii_case(text)).map(|(_, on)| on))
+}
+
+#[derive(Clone, Copy)]
+enum Unit {
+    Second,
+    Millisecond,
+}
+
+fn time(text: &str, bare: Unit) -> Option<Duration> {
+    const UNITS: [(&str, f64); 6] =
+        [("us", 1e-6), ("ms", 1e-3), ("s", 1.0), ("min", 60.0), ("h", 3600.0), ("d", 86400.0)];
+    let split = text.find(|c: char| c.is_ascii_alphabetic() && !matches!(c, 'e' | 'E')).unwrap_or(text.len());
+    let (number, unit) = (text[..split].trim_end(), &text[split..]);
+    let seconds = match (unit, bare) {
+        ("", Unit::Second) => float(number)?,
+        ("", Unit::Millisecond) => {
+            return u64::try_from(int(number)?).ok().map(Duration::from_millis).filter(|t| *t <= LONGEST);
+        }
+        _ => float(number)? * UNITS.into_iter().find(|(name, _)| *name == unit)?.1,
+    };
+    // Whole microseconds, the finest unit: 0.1 s must not come back as 0.100000001.
+    let us = (seconds * 1e6).round();
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is checked first")]
+    (us >= 0.0 && us <= LONGEST.as_secs_f64() * 1e6).then(|| Duration::from_micros(us as u64))
+}
+
+fn float(text: &str) -> Option<f64> {
+    let plain = text.bytes().all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b));
+    text.parse().ok().filter(|n: &f64| plain && n.is_finite())
+}
+
+fn bytes(text: &str) -> Option<i64> {
+    const UNITS: [(&str, i64); 3] = [("kB", 1 << 10), ("MB", 1 << 20), ("GB", 1 << 30)];
+    for (unit, scale) in UNITS {
+        if let Some(number) = text.strip_suffix(unit) {
+            return int(number.trim_end())?.checked_mul(scale);
+        }
+    }
+    int(text)
+}
+
+fn word(text: &str, words: &'static [&'static str]) -> Option<&'static str> {
+    words.iter().copied().find(|word| word.eq_ignore_ascii_case(text))
+}
+
+#[cfg(test)]
+mod tests;
