@@ -30,7 +30,7 @@ fn all(words: &mut Words, allowed: &BTreeSet<String>) -> bool {
 }
 
 fn one(words: &mut Words, allowed: &BTreeSet<String>) -> bool {
-    let word = words.next().expect("a licence");
+    let word = words.next().unwrap();
     if word == "(" {
         let answer = any(words, allowed);
         assert_eq!(words.next(), Some(")"));

@@ -1,6 +1,8 @@
 //! What the compiler does not check about the tree itself: which crates may enter it, who may import whom, what the
 //! machines must not name, how long a file may be.
 
+#![expect(clippy::unwrap_used, reason = "the helpers of a test report by panicking, as tests do")]
+
 mod licence;
 
 use serde_json::Value;
