@@ -1,0 +1,390 @@
+//! Messages a backend sends: readers for those a server sends us, builders for those we send to a client.
+//!
+//! Readers take the body behind the five byte header and borrow from it. Errors and notices are in
+//! [`error`](super::error). Message formats: PostgreSQL manual, "Message Formats".
+
+use super::reader::Reader;
+use super::{Malformed, writer};
+
+/// AuthenticationOk and the authentication requests.
+pub const AUTHENTICATION: u8 = b'R';
+/// BackendKeyData: what a CancelRequest needs.
+pub const BACKEND_KEY_DATA: u8 = b'K';
+/// BindComplete.
+pub const BIND_COMPLETE: u8 = b'2';
+/// CloseComplete.
+pub const CLOSE_COMPLETE: u8 = b'3';
+/// CommandComplete: a statement's tag.
+pub const COMMAND_COMPLETE: u8 = b'C';
+/// CopyBothResponse: replication begins.
+pub const COPY_BOTH_RESPONSE: u8 = b'W';
+/// CopyData: a part of a COPY.
+pub const COPY_DATA: u8 = b'd';
+/// CopyDone: the end of a COPY.
+pub const COPY_DONE: u8 = b'c';
+/// CopyInResponse: the server waits for data.
+pub const COPY_IN_RESPONSE: u8 = b'G';
+/// CopyOutResponse: data follows.
+pub const COPY_OUT_RESPONSE: u8 = b'H';
+/// DataRow.
+pub const DATA_ROW: u8 = b'D';
+/// EmptyQueryResponse: the answer to an empty query text.
+pub const EMPTY_QUERY_RESPONSE: u8 = b'I';
+/// ErrorResponse.
+pub const ERROR_RESPONSE: u8 = b'E';
+/// FunctionCallResponse.
+pub const FUNCTION_CALL_RESPONSE: u8 = b'V';
+/// NegotiateProtocolVersion: the newest version, and the options, we do not know.
+pub const NEGOTIATE_PROTOCOL_VERSION: u8 = b'v';
+/// NoData: the statement returns no rows.
+pub const NO_DATA: u8 = b'n';
+/// NoticeResponse.
+pub const NOTICE_RESPONSE: u8 = b'N';
+/// NotificationResponse: a NOTIFY.
+pub const NOTIFICATION_RESPONSE: u8 = b'A';
+/// ParameterDescription: the types of a statement's parameters.
+pub const PARAMETER_DESCRIPTION: u8 = b't';
+/// ParameterStatus: the value of a reported setting.
+pub const PARAMETER_STATUS: u8 = b'S';
+/// ParseComplete.
+pub const PARSE_COMPLETE: u8 = b'1';
+/// PortalSuspended: Execute's row limit was reached.
+pub const PORTAL_SUSPENDED: u8 = b's';
+/// ReadyForQuery.
+pub const READY_FOR_QUERY: u8 = b'Z';
+/// RowDescription.
+pub const ROW_DESCRIPTION: u8 = b'T';
+
+/// Bytes of the shortest and the longest secret in a BackendKeyData (protocol 3.0: 4; 3.2: up to 256).
+pub const SECRET_LEN: std::ops::RangeInclusive<usize> = 4..=256;
+
+const AUTH_OK: u32 = 0;
+const AUTH_CLEARTEXT: u32 = 3;
+const AUTH_MD5: u32 = 5;
+const AUTH_SASL: u32 = 10;
+const AUTH_SASL_CONTINUE: u32 = 11;
+const AUTH_SASL_FINAL: u32 = 12;
+
+/// What a ReadyForQuery says about the transaction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum TransactionStatus {
+    /// Not in a transaction.
+    Idle = b'I',
+    /// In a transaction.
+    InTransaction = b'T',
+    /// In a transaction that failed and waits for its end.
+    Failed = b'E',
+}
+
+impl TransactionStatus {
+    /// The status for its byte on the wire; None for any other byte.
+    #[inline]
+    pub fn from_byte(byte: u8) -> Option<Self> {
+        match byte {
+            b'I' => Some(Self::Idle),
+            b'T' => Some(Self::InTransaction),
+            b'E' => Some(Self::Failed),
+            _ => None,
+        }
+    }
+
+    /// The byte on the wire.
+    #[inline]
+    pub fn as_byte(self) -> u8 {
+        self as u8
+    }
+}
+
+/// An Authentication message.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Authentication<'a> {
+    /// Logged in.
+    Ok,
+    /// The password is wanted as it is.
+    CleartextPassword,
+    /// The password is wanted hashed with this salt.
+    Md5Password {
+        /// Four random bytes.
+        salt: [u8; 4],
+    },
+    /// A SASL exchange is wanted.
+    Sasl {
+        /// What the server offers, in its order of preference.
+        mechanisms: Mechanisms<'a>,
+    },
+    /// A challenge of the SASL exchange.
+    SaslContinue(&'a [u8]),
+    /// The last message of the SASL exchange.
+    SaslFinal(&'a [u8]),
+    /// A method this crate does not know (Kerberos, GSSAPI, SSPI), by its number.
+    Other(u32),
+}
+
+impl<'a> Authentication<'a> {
+    /// Reads a whole body.
+    ///
+    /// # Errors
+    /// [`Malformed`] if the body does not have the shape its number asks for.
+    pub fn read(body: &'a [u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(body);
+        let authentication = match reader.u32()? {
+            AUTH_OK => Self::Ok,
+            AUTH_CLEARTEXT => Self::CleartextPassword,
+            AUTH_MD5 => Self::Md5Password { salt: reader.array()? },
+            AUTH_SASL => return Ok(Self::Sasl { mechanisms: Mechanisms::read(reader)? }),
+            AUTH_SASL_CONTINUE => return Ok(Self::SaslContinue(reader.rest())),
+            AUTH_SASL_FINAL => return Ok(Self::SaslFinal(reader.rest())),
+            other => return Ok(Self::Other(other)),
+        };
+        reader.end()?;
+        Ok(authentication)
+    }
+}
+
+/// The names of SASL mechanisms.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Mechanisms<'a> {
+    /// Zero-terminated, not empty names; the list's own terminator is left out.
+    names: &'a [u8],
+}
+
+impl<'a> Mechanisms<'a> {
+    fn read(mut reader: Reader<'a>) -> Result<Self, Malformed> {
+        let list = reader.rest();
+        loop {
+            let before = reader.rest().len();
+            if reader.string()?.is_empty() {
+                reader.end()?;
+                return Ok(Self { names: &list[..list.len() - before] });
+            }
+        }
+    }
+}
+
+impl<'a> Iterator for Mechanisms<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let mut reader = Reader::new(self.names);
+        let name = reader.string().ok()?;
+        self.names = reader.rest();
+        Some(name)
+    }
+}
+
+/// The status in a ReadyForQuery body.
+///
+/// # Errors
+/// [`Malformed`] unless the body is one of the three status bytes.
+#[inline]
+pub fn read_ready_for_query(body: &[u8]) -> Result<TransactionStatus, Malformed> {
+    match *body {
+        [] => Err(Malformed::Short),
+        [status] => TransactionStatus::from_byte(status).ok_or(Malformed::Value),
+        _ => Err(Malformed::Trailing),
+    }
+}
+
+/// Name and value in a ParameterStatus body.
+///
+/// # Errors
+/// [`Malformed`] unless the body is two strings.
+#[inline]
+pub fn read_parameter_status(body: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
+    let mut reader = Reader::new(body);
+    let status = (reader.string()?, reader.string()?);
+    reader.end()?;
+    Ok(status)
+}
+
+/// Process id and secret in a BackendKeyData body.
+///
+/// # Errors
+/// [`Malformed`] if the secret's length is not within [`SECRET_LEN`].
+pub fn read_backend_key_data(body: &[u8]) -> Result<([u8; 4], &[u8]), Malformed> {
+    let mut reader = Reader::new(body);
+    let pid = reader.array()?;
+    let secret = reader.rest();
+    match secret.len() {
+        len if len < *SECRET_LEN.start() => Err(Malformed::Short),
+        len if len > *SECRET_LEN.end() => Err(Malformed::Trailing),
+        _ => Ok((pid, secret)),
+    }
+}
+
+/// The tag in a CommandComplete body, `SELECT 1` for example.
+///
+/// # Errors
+/// [`Malformed`] unless the body is one string.
+#[inline]
+pub fn command_tag(body: &[u8]) -> Result<&[u8], Malformed> {
+    let mut reader = Reader::new(body);
+    let tag = reader.string()?;
+    reader.end()?;
+    Ok(tag)
+}
+
+/// A column of a RowDescription that belongs to no table; its values are text.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Column<'a> {
+    /// The column's name.
+    pub name: &'a [u8],
+    /// The oid of its type in `pg_type`.
+    pub type_oid: u32,
+    /// Bytes of a value, or -1 where they vary (`pg_type.typlen`).
+    pub type_len: i16,
+}
+
+/// Appends an AuthenticationOk.
+pub fn authentication_ok(out: &mut Vec<u8>) {
+    authentication(out, AUTH_OK, &[]);
+}
+
+/// Appends an AuthenticationCleartextPassword.
+pub fn authentication_cleartext(out: &mut Vec<u8>) {
+    authentication(out, AUTH_CLEARTEXT, &[]);
+}
+
+/// Appends an AuthenticationMD5Password.
+pub fn authentication_md5(out: &mut Vec<u8>, salt: [u8; 4]) {
+    authentication(out, AUTH_MD5, &salt);
+}
+
+/// Appends an AuthenticationSASL that offers `mechanisms`, best first.
+pub fn authentication_sasl(out: &mut Vec<u8>, mechanisms: &[&[u8]]) {
+    writer::message(out, AUTHENTICATION, |out| {
+        out.extend_from_slice(&AUTH_SASL.to_be_bytes());
+        mechanisms.iter().filter_map(|name| writer::listed(name)).for_each(|name| writer::string(out, name));
+        out.push(0);
+    });
+}
+
+/// Appends an AuthenticationSASLContinue.
+pub fn sasl_continue(out: &mut Vec<u8>, data: &[u8]) {
+    authentication(out, AUTH_SASL_CONTINUE, data);
+}
+
+/// Appends an AuthenticationSASLFinal.
+pub fn sasl_final(out: &mut Vec<u8>, data: &[u8]) {
+    authentication(out, AUTH_SASL_FINAL, data);
+}
+
+fn authentication(out: &mut Vec<u8>, number: u32, data: &[u8]) {
+    writer::message(out, AUTHENTICATION, |out| {
+        out.extend_from_slice(&number.to_be_bytes());
+        out.extend_from_slice(data);
+    });
+}
+
+/// Appends a ParameterStatus.
+#[inline]
+pub fn parameter_status(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    writer::message(out, PARAMETER_STATUS, |out| {
+        writer::string(out, name);
+        writer::string(out, value);
+    });
+}
+
+/// Appends a BackendKeyData; `secret` has a length within [`SECRET_LEN`].
+pub fn backend_key_data(out: &mut Vec<u8>, pid: [u8; 4], secret: &[u8]) {
+    writer::message(out, BACKEND_KEY_DATA, |out| {
+        out.extend_from_slice(&pid);
+        out.extend_from_slice(secret);
+    });
+}
+
+/// Appends a ReadyForQuery.
+#[inline]
+pub fn ready_for_query(out: &mut Vec<u8>, status: TransactionStatus) {
+    writer::message(out, READY_FOR_QUERY, |out| out.push(status.as_byte()));
+}
+
+/// Appends a ParseComplete.
+#[inline]
+pub fn parse_complete(out: &mut Vec<u8>) {
+    writer::message(out, PARSE_COMPLETE, |_| ());
+}
+
+/// Appends a BindComplete.
+#[inline]
+pub fn bind_complete(out: &mut Vec<u8>) {
+    writer::message(out, BIND_COMPLETE, |_| ());
+}
+
+/// Appends a CloseComplete.
+#[inline]
+pub fn close_complete(out: &mut Vec<u8>) {
+    writer::message(out, CLOSE_COMPLETE, |_| ());
+}
+
+/// Appends a NoData.
+pub fn no_data(out: &mut Vec<u8>) {
+    writer::message(out, NO_DATA, |_| ());
+}
+
+/// Appends an EmptyQueryResponse.
+pub fn empty_query_response(out: &mut Vec<u8>) {
+    writer::message(out, EMPTY_QUERY_RESPONSE, |_| ());
+}
+
+/// Appends a CommandComplete.
+pub fn command_complete(out: &mut Vec<u8>, tag: &[u8]) {
+    writer::message(out, COMMAND_COMPLETE, |out| writer::string(out, tag));
+}
+
+/// Appends a RowDescription; columns beyond 32767 are left out, as their number would not fit.
+pub fn row_description(out: &mut Vec<u8>, columns: &[Column<'_>]) {
+    writer::message(out, ROW_DESCRIPTION, |out| {
+        counted(out, columns, |out, column| {
+            writer::string(out, column.name);
+            out.extend_from_slice(&[0; 4]); // table oid: none
+            out.extend_from_slice(&[0; 2]); // attribute number: none
+            out.extend_from_slice(&column.type_oid.to_be_bytes());
+            out.extend_from_slice(&column.type_len.to_be_bytes());
+            out.extend_from_slice(&(-1_i32).to_be_bytes()); // type modifier: none
+            out.extend_from_slice(&[0; 2]); // format: text
+        });
+    });
+}
+
+/// Appends a DataRow; None is NULL. Values beyond 32767 are left out, as their number would not fit.
+pub fn data_row<'a>(out: &mut Vec<u8>, values: impl IntoIterator<Item = Option<&'a [u8]>>) {
+    writer::message(out, DATA_ROW, |out| {
+        counted(out, values, |out, value| match value {
+            None => out.extend_from_slice(&(-1_i32).to_be_bytes()),
+            Some(value) => {
+                out.extend_from_slice(&writer::length(value.len()).to_be_bytes());
+                out.extend_from_slice(value);
+            }
+        });
+    });
+}
+
+/// Appends a ParameterDescription with the oids of the parameters' types.
+pub fn parameter_description(out: &mut Vec<u8>, type_oids: &[u32]) {
+    writer::message(out, PARAMETER_DESCRIPTION, |out| {
+        counted(out, type_oids, |out, oid| out.extend_from_slice(&oid.to_be_bytes()));
+    });
+}
+
+/// Appends a NegotiateProtocolVersion: the newest `version` we speak, whole, and the protocol options we do not know.
+pub fn negotiate_protocol_version(out: &mut Vec<u8>, version: u32, unknown: &[&[u8]]) {
+    writer::message(out, NEGOTIATE_PROTOCOL_VERSION, |out| {
+        out.extend_from_slice(&version.to_be_bytes());
+        out.extend_from_slice(&writer::length(unknown.len()).to_be_bytes());
+        unknown.iter().for_each(|name| writer::string(out, name));
+    });
+}
+
+/// Appends an int16 count and that many items.
+fn counted<T>(out: &mut Vec<u8>, items: impl IntoIterator<Item = T>, mut put: impl FnMut(&mut Vec<u8>, T)) {
+    let at = out.len();
+    out.extend_from_slice(&[0; 2]);
+    let mut count = 0_i16;
+    for item in items.into_iter().take(usize::from(i16::MAX.unsigned_abs())) {
+        put(out, item);
+        count += 1;
+    }
+    out[at..at + 2].copy_from_slice(&count.to_be_bytes());
+}

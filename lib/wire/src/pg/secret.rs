@@ -1,0 +1,181 @@
+//! A user's stored secret: what `userlist.txt` and `pg_authid.rolpassword` hold, and the checks that need no exchange.
+//!
+//! Invariants: no secret is ever shown by Debug, and no comparison with one takes a time that depends on where they
+//! differ. Formats: PostgreSQL manual, `pg_authid`; RFC 5803 for the SCRAM one.
+
+use std::fmt;
+use std::hint::black_box;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use md5::{Digest as _, Md5};
+
+use super::scram::{Keys, derive, sha256};
+
+/// Bytes of a SHA-256 hash, and so of every SCRAM key.
+pub const KEY_LEN: usize = 32;
+
+/// Bytes of an MD5 hash in hexadecimal.
+const MD5_HEX_LEN: usize = 32;
+
+const MD5_PREFIX: &[u8] = b"md5";
+const SCRAM_PREFIX: &[u8] = b"SCRAM-SHA-256$";
+
+/// A stored secret.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Secret {
+    /// The password itself; empty means that no password logs in.
+    Plain(Vec<u8>),
+    /// md5(password, user) in lower case hexadecimal, without the `md5` in front.
+    Md5([u8; 32]),
+    /// What SCRAM-SHA-256 stores.
+    Scram(ScramSecret),
+}
+
+/// What a SCRAM-SHA-256 server stores (RFC 5802 section 3): enough to check a client, not to be one.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ScramSecret {
+    /// PBKDF2 iterations, at least 1.
+    pub iterations: u32,
+    /// The salt, not encoded.
+    pub salt: Vec<u8>,
+    /// SHA-256 of the client's key.
+    pub stored_key: [u8; 32],
+    /// The key the server signs with.
+    pub server_key: [u8; 32],
+}
+
+impl Secret {
+    /// Reads a stored secret. Whatever is neither a SCRAM nor an md5 secret is a plain password, as in PostgreSQL.
+    pub fn parse(text: &[u8]) -> Self {
+        if let Some(secret) = ScramSecret::parse(text) {
+            return Self::Scram(secret);
+        }
+        let md5 = text.strip_prefix(MD5_PREFIX).and_then(|hex| <[u8; MD5_HEX_LEN]>::try_from(hex).ok());
+        match md5 {
+            Some(hex) if hex.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) => Self::Md5(hex),
+            _ => Self::Plain(text.to_vec()),
+        }
+    }
+
+    /// Whether `password`, received as it is, belongs to this secret of `user`. An empty one never does.
+    ///
+    /// Against a SCRAM secret this runs PBKDF2: a millisecond or so at 4096 iterations.
+    pub fn accepts_password(&self, user: &[u8], password: &[u8]) -> bool {
+        if password.is_empty() {
+            return false;
+        }
+        match self {
+            // Hashed first, so that not even the length of the secret shows.
+            Self::Plain(plain) => same_bytes(&sha256(plain), &sha256(password)),
+            Self::Md5(hex) => same_bytes(hex, &md5_secret(user, password)),
+            Self::Scram(secret) => {
+                let keys = derive(password, &secret.salt, secret.iterations);
+                same_bytes(&keys.stored_key, &secret.stored_key)
+            }
+        }
+    }
+
+    /// The answer to an md5 request with `salt` (`md5` and 32 hexadecimal digits); None if the secret cannot give one.
+    pub fn md5_answer(&self, user: &[u8], salt: [u8; 4]) -> Option<Vec<u8>> {
+        let hex = match self {
+            Self::Plain(plain) if plain.is_empty() => return None,
+            Self::Plain(plain) => md5_secret(user, plain),
+            Self::Md5(hex) => *hex,
+            Self::Scram(_) => return None,
+        };
+        let mut answer = MD5_PREFIX.to_vec();
+        answer.extend_from_slice(&md5_hex(&[&hex, &salt]));
+        Some(answer)
+    }
+
+    /// Whether `answer` is the right one to an md5 request with `salt`.
+    pub fn accepts_md5(&self, user: &[u8], salt: [u8; 4], answer: &[u8]) -> bool {
+        self.md5_answer(user, salt).is_some_and(|expected| same_bytes(&expected, answer))
+    }
+}
+
+impl ScramSecret {
+    /// Reads `SCRAM-SHA-256$iterations:salt$stored:server`, its last three parts in base64; None if it is not that.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(text.strip_prefix(SCRAM_PREFIX)?).ok()?;
+        let (head, keys) = text.split_once('$')?;
+        let (iterations, salt) = head.split_once(':')?;
+        let (stored_key, server_key) = keys.split_once(':')?;
+        Some(Self {
+            iterations: decimal(iterations)?,
+            salt: BASE64.decode(salt).ok()?,
+            stored_key: BASE64.decode(stored_key).ok()?.try_into().ok()?,
+            server_key: BASE64.decode(server_key).ok()?.try_into().ok()?,
+        })
+    }
+
+    /// The secret whose keys are `keys`, derived with this salt and so many iterations.
+    pub fn new(keys: &Keys, salt: Vec<u8>, iterations: u32) -> Self {
+        Self { iterations, salt, stored_key: keys.stored_key, server_key: keys.server_key }
+    }
+
+    /// The form [`ScramSecret::parse`] reads.
+    pub fn to_text(&self) -> String {
+        let Self { iterations, salt, stored_key, server_key } = self;
+        let [salt, stored_key, server_key] =
+            [&salt[..], stored_key, server_key].map(|part| BASE64.encode(part));
+        format!("SCRAM-SHA-256${iterations}:{salt}${stored_key}:{server_key}")
+    }
+}
+
+/// A number from 1 to i32::MAX, PostgreSQL's range of iterations, in plain decimal digits.
+pub(super) fn decimal(text: &str) -> Option<u32> {
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    text.parse().ok().filter(|&number| (1..=i32::MAX.unsigned_abs()).contains(&number))
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Plain(_) => "Plain(..)",
+            Self::Md5(_) => "Md5(..)",
+            Self::Scram(_) => "Scram(..)",
+        })
+    }
+}
+
+impl fmt::Debug for ScramSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ScramSecret").field("iterations", &self.iterations).finish_non_exhaustive()
+    }
+}
+
+/// md5(password, user) in lower case hexadecimal: what [`Secret::Md5`] holds.
+pub fn md5_secret(user: &[u8], password: &[u8]) -> [u8; 32] {
+    md5_hex(&[password, user])
+}
+
+fn md5_hex(parts: &[&[u8]]) -> [u8; MD5_HEX_LEN] {
+    let mut hash = Md5::new();
+    parts.iter().for_each(|part| hash.update(part));
+    let hash = hash.finalize();
+    let mut hex = [0; MD5_HEX_LEN];
+    for (byte, digits) in hash.iter().zip(hex.chunks_exact_mut(2)) {
+        digits.copy_from_slice(&[hex_digit(byte >> 4), hex_digit(byte & 15)]);
+    }
+    hex
+}
+
+fn hex_digit(nibble: u8) -> u8 {
+    match nibble {
+        0..=9 => b'0' + nibble,
+        _ => b'a' + nibble - 10,
+    }
+}
+
+/// Whether `a` and `b` are equal, in a time that depends on their lengths only.
+#[inline(never)]
+pub fn same_bytes(a: &[u8], b: &[u8]) -> bool {
+    // Every byte takes part, whatever the ones before it said; black_box keeps the compiler from seeing that the rest
+    // does not matter once a difference is found.
+    let difference = a.iter().zip(b).fold(0, |difference, (a, b)| black_box(difference | (a ^ b)));
+    a.len() == b.len() && difference == 0
+}
