@@ -20,7 +20,7 @@ pub struct Setting {
     pub name: &'static str,
     /// What values it takes.
     pub kind: Kind,
-    /// The default as it is shown; `None`: unset, which only [`Kind::Text`] can be.
+    /// The default as it is shown; `None`: none, which is unset for a text and zero for a number.
     pub default: Option<&'static str>,
     /// Whether a running program takes a change.
     pub reload: Reload,
@@ -302,7 +302,8 @@ impl Values {
 }
 
 fn default_of(row: &Setting) -> Value {
-    row.default.and_then(|text| row.kind.parse(text).ok()).unwrap_or(Value::Unset)
+    let none = if let Kind::Int { .. } = row.kind { Value::Int(0) } else { Value::Unset };
+    row.default.and_then(|text| row.kind.parse(text).ok()).unwrap_or(none)
 }
 
 fn words(text: &str) -> impl Iterator<Item = &str> {

@@ -1,0 +1,217 @@
+//! The flags of a program: one table a program, from which arguments are parsed and help and completions are made.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+
+use lexopt::Arg;
+
+use crate::nearest::nearest;
+
+/// A flag.
+#[derive(Clone, Copy, Debug)]
+pub struct Flag {
+    /// Its letter, for `-x`.
+    pub short: Option<char>,
+    /// Its name, for `--name`.
+    pub long: &'static str,
+    /// What its value is called in help, for a flag that takes one.
+    pub value: Option<&'static str>,
+    /// One line for help and completions.
+    pub doc: &'static str,
+}
+
+/// The command line of a program.
+#[derive(Clone, Copy, Debug)]
+pub struct Usage {
+    /// Its name.
+    pub program: &'static str,
+    /// What it is, in one line.
+    pub about: &'static str,
+    /// How it is called, one line a way, without the program's name.
+    pub synopses: &'static [&'static str],
+    /// The flags, in the order help lists them.
+    pub flags: &'static [Flag],
+    /// Most operands it takes.
+    pub operands: usize,
+}
+
+/// A parsed command line.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Given {
+    flags: Vec<(&'static str, OsString)>,
+    operands: Vec<OsString>,
+}
+
+/// What is wrong with a command line. The one who typed it is at fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UsageError {
+    /// No such flag; and the nearest one, if any is near.
+    UnknownFlag(String, Option<&'static str>),
+    /// The flag needs a value.
+    NoValue(&'static str),
+    /// The flag takes no value.
+    ValueTaken(String),
+    /// More operands than the program takes; the first too many.
+    TooMany(String),
+}
+
+impl Usage {
+    /// Parses arguments, without the program's name. A flag may be given several times, and after operands; behind
+    /// `--` all is operand.
+    ///
+    /// # Errors
+    /// [`UsageError`] for the first argument that does not fit.
+    pub fn parse<I>(&self, arguments: I) -> Result<Given, UsageError>
+    where
+        I: IntoIterator<Item = OsString>,
+        I::IntoIter: 'static,
+    {
+        let mut given = Given::default();
+        let mut parser = lexopt::Parser::from_args(arguments);
+        while let Some(argument) = parser.next().map_err(|error| value_error(&error))? {
+            let row = match argument {
+                Arg::Value(operand) if given.operands.len() == self.operands => {
+                    return Err(UsageError::TooMany(operand.to_string_lossy().into_owned()));
+                }
+                Arg::Value(operand) => {
+                    given.operands.push(operand);
+                    continue;
+                }
+                Arg::Short(letter) => self.short(letter)?,
+                Arg::Long(name) => self.long(name)?,
+            };
+            let value = match row.value {
+                Some(_) => parser.value().map_err(|_| UsageError::NoValue(row.long))?,
+                None => OsString::new(),
+            };
+            given.flags.push((row.long, value));
+        }
+        Ok(given)
+    }
+
+    fn short(&self, letter: char) -> Result<&'static Flag, UsageError> {
+        let row = self.flags.iter().find(|row| row.short == Some(letter));
+        row.ok_or_else(|| UsageError::UnknownFlag(format!("-{letter}"), None))
+    }
+
+    fn long(&self, name: &str) -> Result<&'static Flag, UsageError> {
+        let row = self.flags.iter().find(|row| row.long == name);
+        row.ok_or_else(|| {
+            let near = nearest(name, self.flags.iter().map(|row| row.long));
+            UsageError::UnknownFlag(format!("--{name}"), near)
+        })
+    }
+}
+
+impl Given {
+    /// How many times the flag was given.
+    #[must_use]
+    pub fn count(&self, long: &str) -> usize {
+        self.flags.iter().filter(|(name, _)| *name == long).count()
+    }
+
+    /// Whether the flag was given.
+    #[must_use]
+    pub fn has(&self, long: &str) -> bool {
+        self.count(long) > 0
+    }
+
+    /// The flag's value; the last one counts.
+    #[must_use]
+    pub fn value(&self, long: &str) -> Option<&OsStr> {
+        self.flags.iter().rev().find(|(name, _)| *name == long).map(|(_, value)| value.as_os_str())
+    }
+
+    /// The arguments that are no flags.
+    #[must_use]
+    pub fn operands(&self) -> &[OsString] {
+        &self.operands
+    }
+}
+
+/// The one thing lexopt itself finds wrong between arguments: `--flag=value` where no value was taken.
+fn value_error(error: &lexopt::Error) -> UsageError {
+    match error {
+        lexopt::Error::UnexpectedValue { option, .. } => UsageError::ValueTaken(option.clone()),
+        other => UsageError::UnknownFlag(other.to_string(), None),
+    }
+}
+
+impl fmt::Display for UsageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownFlag(flag, None) => write!(f, "unknown flag {flag}"),
+            Self::UnknownFlag(flag, Some(near)) => write!(f, "unknown flag {flag}, the nearest is --{near}"),
+            Self::NoValue(long) => write!(f, "--{long} needs a value"),
+            Self::ValueTaken(flag) => write!(f, "{flag} takes no value"),
+            Self::TooMany(operand) => write!(f, "unexpected argument {operand}"),
+        }
+    }
+}
+
+impl std::error::Error for UsageError {}
+
+/// A command line for tests here and in [`crate::help`] and [`crate::complete`].
+#[cfg(test)]
+pub(crate) const SAMPLE: Usage = Usage {
+    program: "gate",
+    about: "A gate.",
+    synopses: &["[flags] FILE", "ctl COMMAND"],
+    flags: &[
+        Flag { short: Some('q'), long: "quiet", value: None, doc: "Say less." },
+        Flag { short: Some('u'), long: "user", value: Some("NAME"), doc: "Take a user's place." },
+        Flag { short: None, long: "test-config", value: None, doc: "Check the file." },
+    ],
+    operands: 1,
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<Given, UsageError> {
+        SAMPLE.parse(arguments.iter().map(OsString::from).collect::<Vec<_>>())
+    }
+
+    fn message(arguments: &[&str]) -> String {
+        parse(arguments).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn flags_and_operands_in_any_order() {
+        for arguments in [
+            &["-q", "-u", "nobody", "f"][..],
+            &["f", "-qunobody"],
+            &["--user=nobody", "f", "--quiet"],
+            &["--user", "root", "--user", "nobody", "--quiet", "--", "f"],
+        ] {
+            let given = parse(arguments).unwrap();
+            assert!(given.has("quiet"), "{arguments:?}");
+            assert_eq!(given.value("user"), Some(OsStr::new("nobody")));
+            assert_eq!(given.operands(), ["f"]);
+            assert!(!given.has("test-config"));
+        }
+    }
+
+    #[test]
+    fn repeated_flags_count() {
+        assert_eq!(parse(&["-qq", "--quiet"]).unwrap().count("quiet"), 3);
+        assert_eq!(parse(&[]).unwrap(), Given::default());
+    }
+
+    #[test]
+    fn behind_two_dashes_all_is_operand() {
+        assert_eq!(parse(&["--", "-q"]).unwrap().operands(), ["-q"]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        assert_eq!(message(&["-x"]), "unknown flag -x");
+        assert_eq!(message(&["--colour"]), "unknown flag --colour");
+        assert_eq!(message(&["--test_config"]), "unknown flag --test_config, the nearest is --test-config");
+        assert_eq!(message(&["--queit"]), "unknown flag --queit, the nearest is --quiet");
+        assert_eq!(message(&["--user"]), "--user needs a value");
+        assert_eq!(message(&["--quiet=1", "f"]), "--quiet takes no value");
+        assert_eq!(message(&["f", "g"]), "unexpected argument g");
+    }
+}
