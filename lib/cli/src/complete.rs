@@ -85,7 +85,7 @@ mod tests {
         assert!(zsh.contains("    '*--user[Take a user'\\''s place.]:NAME:' \\\n"), "{zsh}");
 
         let fish = complete(&SAMPLE, Shell::Fish);
-        assert!(fish.contains("complete -c gate -s u -l user -x -d 'X'\n"), "{fish}");
+        assert!(fish.contains("complete -c gate -s u -l user -x -d 'Take a user\\'s place.'\n"), "{fish}");
         assert_eq!(fish.lines().count(), SAMPLE.flags.len());
     }
 
