@@ -192,13 +192,17 @@ impl fmt::Display for Fault {
     }
 }
 
-/// `value` up to a comment that follows a blank, for files written as if that were allowed. `None`: no such comment.
-#[must_use]
-pub fn without_comment(value: &str) -> Option<&str> {
+/// Comments behind one value that [`without_comment`] tries.
+const COMMENTS: usize = 16;
+
+/// What `value` may be if a comment was meant to end it: the part before each `#` or `;` that follows a blank or
+/// begins the value, shortest first. For files written as if comments were allowed there.
+pub fn without_comment(value: &str) -> impl Iterator<Item = &str> {
     let bytes = value.as_bytes();
-    let follows_blank = |at: usize| at > 0 && bytes[at - 1].is_ascii_whitespace();
-    let at = (0..bytes.len()).find(|&at| matches!(bytes[at], b'#' | b';') && follows_blank(at))?;
-    Some(value[..at].trim_end())
+    let begins = move |&at: &usize| {
+        matches!(bytes[at], b'#' | b';') && (at == 0 || bytes[at - 1].is_ascii_whitespace())
+    };
+    (0..bytes.len()).filter(begins).take(COMMENTS).map(|at| value[..at].trim_end())
 }
 
 /// A file that is read whole, up to [`FILE_BYTES`].

@@ -6,18 +6,22 @@
 
 mod check;
 mod database;
-mod secret;
+mod entries;
+mod load;
+mod pairs;
 mod show;
 mod table;
 mod types;
+mod userlist;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub use database::{Database, Host, Password, UserOptions};
-pub use secret::{ScramSecret, Secret};
+pub use load::{ConfigError, ENVIRONMENT_PREFIX, Overrides, load, parse};
 pub use show::Shown;
+pub use sluice_wire::pg::scram::{ScramSecret, Secret};
 pub use table::{Global, SETTINGS};
 pub use types::{AuthType, CheckQuery, LoadBalance, LogFormat, OnClientLoss, PoolMode};
 
@@ -39,15 +43,36 @@ pub struct Snapshot {
     /// What to say about it in the log, in this order.
     pub warnings: Vec<Warning>,
     values: Values,
+    /// `auth_file` could not be read whole.
+    secrets_broken: bool,
 }
 
 /// Something about a configuration that works but may not be what was meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
+    /// How loudly to log it.
+    pub severity: Severity,
     /// The file and the line in it, counted from 1, where the cause stands in a file.
     pub place: Option<(String, u32)>,
     /// What is the matter, without the place.
     pub message: String,
+}
+
+/// The level a [`Warning`] is logged at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// It works, though perhaps not as meant.
+    Warning,
+    /// A part of it does not work.
+    Error,
+}
+
+impl std::fmt::Display for Warning {
+    /// The message, and the place in parentheses.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)?;
+        self.place.as_ref().map_or(Ok(()), |(file, line)| write!(f, " ({file}:{line})"))
+    }
 }
 
 /// The secrets of `auth_file` by user name.
@@ -104,6 +129,7 @@ impl Default for Snapshot {
             secrets: Secrets::default(),
             warnings: Vec::new(),
             values,
+            secrets_broken: false,
         }
     }
 }

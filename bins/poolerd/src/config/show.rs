@@ -46,7 +46,7 @@ impl Snapshot {
     /// What is wrong with the key or the value, for the log.
     pub fn with_setting(&self, key: &str, value: &str) -> Result<Self, String> {
         let mut values = self.values.clone();
-        values.set(key, value, Origin::Command).map_err(|error| describe(key, value, &error))?;
+        values.set(key, value, Origin::Command).map_err(|error| describe(key, value, &error, ""))?;
         if SETTINGS.row(key).is_some_and(|row| row.reload == Reload::No) {
             values.copy(key, &self.values);
         }
@@ -55,11 +55,15 @@ impl Snapshot {
     }
 }
 
-/// What is wrong with a setting, in PgBouncer's words and then ours.
-pub(super) fn describe(key: &str, value: &str, error: &SetError) -> String {
+/// What is wrong with a setting, in PgBouncer's words, then `whose` (where it stands), then ours.
+pub(super) fn describe(key: &str, value: &str, error: &SetError, whose: &str) -> String {
     match error {
-        SetError::Unknown(None) => format!("unknown parameter: pgbouncer/{key}"),
-        SetError::Unknown(Some(near)) => format!("unknown parameter: pgbouncer/{key}, the nearest is {near}"),
-        SetError::Invalid(expected) => format!("invalid value \"{value}\" for parameter {key}: {expected}"),
+        SetError::Unknown(None) => format!("unknown parameter: pgbouncer/{key}{whose}"),
+        SetError::Unknown(Some(near)) => {
+            format!("unknown parameter: pgbouncer/{key}{whose}, the nearest is {near}")
+        }
+        SetError::Invalid(expected) => {
+            format!("invalid value \"{value}\" for parameter {key}{whose}: {expected}")
+        }
     }
 }

@@ -85,12 +85,18 @@ fn only_comments_may_be_in_any_encoding() {
 
 #[test]
 fn comments_behind_values() {
-    assert_eq!(without_comment("a # b"), Some("a"));
-    assert_eq!(without_comment("a \t; b # c"), Some("a"));
-    assert_eq!(without_comment("a b #"), Some("a b"));
-    for whole in ["", "a", "a#b", "#a", "a;b"] {
-        assert_eq!(without_comment(whole), None, "{whole:?}");
+    fn of(value: &str) -> Vec<&str> {
+        without_comment(value).collect()
     }
+    assert_eq!(of("a # b"), ["a"]);
+    assert_eq!(of("a \t; b # c"), ["a", "a \t; b"]);
+    assert_eq!(of("a b #"), ["a b"]);
+    assert_eq!(of("# a"), [""]);
+    for whole in ["", "a", "a#b", "a;b"] {
+        assert!(of(whole).is_empty(), "{whole:?}");
+    }
+    assert_eq!(of(&" #".repeat(COMMENTS)).len(), COMMENTS);
+    assert_eq!(of(&" #".repeat(COMMENTS + 1)).len(), COMMENTS);
 }
 
 /// A directory of files `0`, `1`, … of which each includes the next.
