@@ -1,1 +1,18 @@
-//! The kernel, as the daemons of sluice use it.
+//! The kernel, as the daemons of sluice use it: readiness, sockets, timers, signals, names, logs.
+//!
+//! The crate owns parts, never a loop: each daemon composes them in a loop of its own. Nothing here knows
+//! PostgreSQL or HTTP. No call blocks the thread of the loop, except the few that say so in their first line
+//! (they run before the loop starts or in a client program).
+//!
+//! Only this crate names `mio`, `nix` and `signal-hook`; only [`stream`] and [`listener`] name a socket type;
+//! only `raw` holds `unsafe`.
+
+pub mod buf;
+pub mod conn;
+pub mod listener;
+pub mod poller;
+mod raw;
+pub mod slab;
+pub mod stream;
+pub mod timers;
+pub mod token;

@@ -1,0 +1,630 @@
+//! A connection: a stream, what is known of its readiness, and the bytes that had to wait.
+//!
+//! Owned by a daemon's session. This is where edge-triggered readiness is settled, once: the flags are set by
+//! events and cleared only by the kernel's answer to a call, so there is no interest to arm or to forget.
+//!
+//! ```text
+//!             event readable                       event writable
+//!   blocked ────────────────▶ readable   blocked ────────────────▶ writable
+//!      ▲   short or no read  │               ▲    short or no write  │
+//!      └─────────────────────┘               └───────────────────────┘
+//! ```
+//! A short read means the socket is empty and a later arrival is a new edge (epoll(7), question 9), so it saves
+//! the second `recv`. Not so once the peer has hung up: its end was announced already and no edge will follow,
+//! so a hung up connection stays readable until the end itself has been read.
+//!
+//! Invariants: `out` and `input` are `None` when empty; bytes leave in the order they were sent; while `out`
+//! holds bytes nothing is written past them.
+
+use std::io::{self, IoSlice};
+use std::net::Shutdown;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use crate::buf::{Buf, BufPool};
+use crate::poller::Readiness;
+use crate::stream::Stream;
+
+/// A stream with sticky readiness and, while it needs them, buffers.
+#[derive(Debug)]
+pub struct Conn {
+    stream: Stream,
+    out: Option<Box<Buf>>,
+    input: Option<Box<Buf>>,
+    readable: bool,
+    writable: bool,
+    hung_up: bool,
+}
+
+const _: () = assert!(size_of::<Conn>() <= 32, "ten thousand idle connections pay for each byte");
+
+/// Outcome of [`Conn::read`].
+#[derive(Debug)]
+pub enum Read {
+    /// That many bytes, at least one, are at the front of the scratch buffer.
+    Data(usize, Drained),
+    /// Nothing now; an event will tell.
+    WouldBlock,
+    /// The peer will send no more.
+    Eof,
+    /// The connection is broken.
+    Failed(io::Error),
+}
+
+/// Whether more may be read at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drained {
+    /// The socket is empty; an event will tell of more.
+    Yes,
+    /// Ask again.
+    No,
+}
+
+/// Outcome of [`Conn::send`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// All bytes are with the kernel.
+    All,
+    /// Some wait in the connection's buffer for [`Conn::flush`].
+    Queued,
+}
+
+/// Outcome of [`Conn::flush`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flush {
+    /// Nothing waits any more.
+    Done,
+    /// The peer is slow; an event will tell.
+    Blocked,
+}
+
+/// Outcome of [`Conn::finish_connect`].
+#[derive(Debug)]
+pub enum Connect {
+    /// Not decided; an event will tell.
+    Pending,
+    /// Connected.
+    Done,
+    /// Refused, unreachable, timed out.
+    Failed(io::Error),
+}
+
+impl Conn {
+    /// A connection that is up. It is taken to be ready both ways until the kernel says otherwise, so the owner
+    /// may read and write at once, before the first event.
+    #[must_use]
+    pub fn new(stream: Stream) -> Self {
+        Self { stream, out: None, input: None, readable: true, writable: true, hung_up: false }
+    }
+
+    /// A connection being made: nothing is tried before [`Conn::finish_connect`] says it is done.
+    #[must_use]
+    pub fn connecting(stream: Stream) -> Self {
+        Self { readable: false, writable: false, ..Self::new(stream) }
+    }
+
+    /// Takes in what the poller said. Call for every event, whatever the owner's state.
+    #[inline]
+    pub fn on_event(&mut self, readiness: Readiness) {
+        let hung_up = readiness.read_closed || readiness.error;
+        self.hung_up |= hung_up;
+        self.readable |= readiness.readable || hung_up;
+        self.writable |= readiness.writable || readiness.error;
+    }
+
+    /// How connecting went: ask after each event until it is decided. Bytes sent meanwhile are queued; flush
+    /// them when it is done.
+    pub fn finish_connect(&self) -> Connect {
+        if !self.writable {
+            return Connect::Pending;
+        }
+        match self.stream.take_error() {
+            Ok(None) => Connect::Done,
+            Ok(Some(error)) | Err(error) => Connect::Failed(error),
+        }
+    }
+
+    /// Reads into `scratch`, at most one system call and none if nothing can be there. `scratch` must not be
+    /// empty.
+    #[inline]
+    pub fn read(&mut self, scratch: &mut [u8]) -> Read {
+        while self.readable {
+            match self.stream.read(scratch) {
+                Ok(0) => return Read::Eof,
+                Ok(count) if count == scratch.len() || self.hung_up => return Read::Data(count, Drained::No),
+                Ok(count) => {
+                    self.readable = false;
+                    return Read::Data(count, Drained::Yes);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Read::Failed(error),
+            }
+        }
+        Read::WouldBlock
+    }
+
+    /// Sends the slices in order: with one system call if nothing waits, and what does not fit is copied to wait.
+    ///
+    /// # Errors
+    /// The connection is broken; what happened to the bytes is unknown.
+    #[inline]
+    pub fn send(&mut self, pool: &mut BufPool, slices: &[IoSlice<'_>]) -> io::Result<Sent> {
+        if let [only] = slices {
+            return self.send_bytes(pool, only);
+        }
+        let total: usize = slices.iter().map(|slice| slice.len()).sum();
+        let mut sent = 0;
+        if self.out.is_none() && total > 0 {
+            sent = self.write(total, |stream| stream.write_vectored(slices))?;
+        }
+        if sent == total {
+            return Ok(self.sent());
+        }
+        for slice in slices {
+            let skip = sent.min(slice.len());
+            sent -= skip;
+            self.queue(pool, &slice[skip..]);
+        }
+        Ok(Sent::Queued)
+    }
+
+    /// [`Conn::send`] of one slice.
+    ///
+    /// # Errors
+    /// As there.
+    #[inline]
+    pub fn send_bytes(&mut self, pool: &mut BufPool, bytes: &[u8]) -> io::Result<Sent> {
+        let mut sent = 0;
+        if self.out.is_none() && !bytes.is_empty() {
+            sent = self.write(bytes.len(), |stream| stream.write(bytes))?;
+        }
+        if sent == bytes.len() {
+            return Ok(self.sent());
+        }
+        self.queue(pool, &bytes[sent..]);
+        Ok(Sent::Queued)
+    }
+
+    /// Queues bytes without trying to write them: for several small ones that should leave together.
+    pub fn queue(&mut self, pool: &mut BufPool, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.out.get_or_insert_with(|| pool.take()).append(bytes);
+        }
+    }
+
+    /// Writes what waits, as far as the peer takes it.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    pub fn flush(&mut self, pool: &mut BufPool) -> io::Result<Flush> {
+        let Some(mut out) = self.out.take() else { return Ok(Flush::Done) };
+        while self.writable && !out.is_empty() {
+            match self.write(out.len(), |stream| stream.write(out.as_slice())) {
+                Ok(count) => out.consume(count),
+                Err(error) => {
+                    pool.put(out);
+                    return Err(error);
+                }
+            }
+        }
+        if out.is_empty() {
+            pool.put(out);
+            return Ok(Flush::Done);
+        }
+        self.out = Some(out);
+        Ok(Flush::Blocked)
+    }
+
+    /// Whether bytes wait to be written.
+    #[inline]
+    #[must_use]
+    pub fn has_pending(&self) -> bool {
+        self.out.is_some()
+    }
+
+    /// Number of bytes that wait to be written.
+    #[must_use]
+    pub fn pending_len(&self) -> usize {
+        self.out.as_ref().map_or(0, |out| out.len())
+    }
+
+    /// Puts bytes that were read and cannot be handled yet aside, behind those already there.
+    pub fn keep_input(&mut self, pool: &mut BufPool, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.input.get_or_insert_with(|| pool.take()).append(bytes);
+        }
+    }
+
+    /// Bytes put aside by [`Conn::keep_input`].
+    #[inline]
+    #[must_use]
+    pub fn input(&self) -> &[u8] {
+        self.input.as_ref().map_or(&[], |input| input.as_slice())
+    }
+
+    /// Drops the first `count` bytes put aside: they were handled.
+    pub fn consume_input(&mut self, pool: &mut BufPool, count: usize) {
+        if let Some(input) = &mut self.input {
+            input.consume(count);
+            if input.is_empty() {
+                self.input.take().into_iter().for_each(|input| pool.put(input));
+            }
+        }
+    }
+
+    /// Moves bytes put aside to the front of `scratch`, as many as fit, and tells how many. Reading then goes on
+    /// behind them, so a message never has to be put together from two places.
+    #[inline]
+    pub fn take_input(&mut self, pool: &mut BufPool, scratch: &mut [u8]) -> usize {
+        if self.input.is_none() {
+            return 0;
+        }
+        let count = self.input().len().min(scratch.len());
+        scratch[..count].copy_from_slice(&self.input()[..count]);
+        self.consume_input(pool, count);
+        count
+    }
+
+    /// Whether a read may find something: the owner must not wait for an event before it has tried.
+    #[inline]
+    #[must_use]
+    pub fn is_readable(&self) -> bool {
+        self.readable
+    }
+
+    /// Whether a write may get through.
+    #[inline]
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        self.writable
+    }
+
+    /// Whether the peer was seen to end its direction; bytes may still be there to read.
+    #[inline]
+    #[must_use]
+    pub fn is_hung_up(&self) -> bool {
+        self.hung_up
+    }
+
+    /// Ends our direction.
+    ///
+    /// # Errors
+    /// When it is not connected any more.
+    pub fn shutdown_write(&self) -> io::Result<()> {
+        self.stream.shutdown(Shutdown::Write)
+    }
+
+    /// The stream, for its addresses and options.
+    #[must_use]
+    pub fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    /// Ends the connection and gives its buffers back.
+    pub fn close(mut self, pool: &mut BufPool) {
+        self.out.take().into_iter().chain(self.input.take()).for_each(|buf| pool.put(buf));
+    }
+
+    /// One write of `total` bytes; `Ok` tells how many the kernel took, 0 if it would block.
+    #[inline]
+    fn write(&mut self, total: usize, call: impl Fn(&Stream) -> io::Result<usize>) -> io::Result<usize> {
+        while self.writable {
+            match call(&self.stream) {
+                Ok(count) => {
+                    self.writable = count == total;
+                    return Ok(count);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable = false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(0)
+    }
+
+    #[inline]
+    fn sent(&self) -> Sent {
+        if self.out.is_none() { Sent::All } else { Sent::Queued }
+    }
+}
+
+impl AsFd for Conn {
+    #[inline]
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::poller::Poller;
+    use crate::slab::Key;
+    use crate::stream::TcpOptions;
+    use crate::token::Token;
+    use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+    use std::os::unix::net::UnixStream;
+    use std::time::Instant;
+
+    /// A connection registered with a poller of its own, and a blocking peer.
+    struct Bench {
+        poller: Poller,
+        pool: BufPool,
+        conn: Conn,
+    }
+
+    impl Bench {
+        fn new(conn: Conn) -> Self {
+            let poller = Poller::new().unwrap();
+            poller.register(&conn, Token::new(1, Key::default())).unwrap();
+            Self { poller, pool: BufPool::new(4096, 4), conn }
+        }
+
+        fn unix() -> (Self, UnixStream) {
+            let (near, far) = UnixStream::pair().unwrap();
+            near.set_nonblocking(true).unwrap();
+            (Self::new(Conn::new(Stream::Unix(near))), far)
+        }
+
+        fn tcp() -> (Self, TcpStream) {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            let far = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (near, _) = listener.accept().unwrap();
+            near.set_nonblocking(true).unwrap();
+            (Self::new(Conn::new(Stream::Tcp(near))), far)
+        }
+
+        /// Takes in the events there are, without waiting.
+        fn settle(&mut self) -> usize {
+            self.poller.wait(Some(Instant::now())).unwrap();
+            self.poller.events().map(|(_, readiness)| self.conn.on_event(readiness)).count()
+        }
+
+        /// Sleeps until there is an event and takes it in.
+        fn sleep(&mut self) {
+            self.poller.wait(None).unwrap();
+            self.poller.events().for_each(|(_, readiness)| self.conn.on_event(readiness));
+        }
+
+        fn read(&mut self, scratch: &mut [u8]) -> Read {
+            self.conn.read(scratch)
+        }
+
+        /// Reads to the end as an owner does: reading while it may, sleeping when it must.
+        fn read_to_end(&mut self, scratch_len: usize) -> Vec<u8> {
+            let mut all = Vec::new();
+            let mut scratch = vec![0; scratch_len];
+            loop {
+                match self.conn.read(&mut scratch) {
+                    Read::Data(count, _) => all.extend_from_slice(&scratch[..count]),
+                    Read::WouldBlock => self.sleep(),
+                    Read::Eof => return all,
+                    Read::Failed(error) => panic!("{error}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_short_read_drains_and_the_next_bytes_are_an_edge() {
+        let (mut bench, mut far) = Bench::tcp();
+        io::Write::write_all(&mut far, b"abc").unwrap();
+        bench.sleep();
+        let mut scratch = [0; 8];
+        assert!(matches!(bench.read(&mut scratch), Read::Data(3, Drained::Yes)));
+        assert!(!bench.conn.is_readable());
+        assert!(matches!(bench.read(&mut scratch), Read::WouldBlock));
+        io::Write::write_all(&mut far, b"defgh").unwrap();
+        bench.sleep();
+        assert!(matches!(bench.read(&mut scratch), Read::Data(5, Drained::Yes)));
+        assert_eq!(&scratch[..5], b"defgh");
+    }
+
+    #[test]
+    fn a_full_read_asks_for_another() {
+        let (mut bench, mut far) = Bench::unix();
+        io::Write::write_all(&mut far, b"abcdefgh").unwrap();
+        let mut scratch = [0; 4];
+        assert!(matches!(bench.read(&mut scratch), Read::Data(4, Drained::No)));
+        assert!(matches!(bench.read(&mut scratch), Read::Data(4, Drained::No)));
+        assert!(matches!(bench.read(&mut scratch), Read::WouldBlock));
+        assert!(!bench.conn.is_readable());
+    }
+
+    #[test]
+    fn the_end_behind_a_short_read_is_found_without_an_edge() {
+        let (mut bench, mut far) = Bench::unix();
+        io::Write::write_all(&mut far, b"abc").unwrap();
+        drop(far);
+        bench.sleep();
+        let mut scratch = [0; 8];
+        assert!(matches!(bench.read(&mut scratch), Read::Data(3, Drained::No)));
+        assert!(matches!(bench.read(&mut scratch), Read::Eof));
+        assert!(matches!(bench.read(&mut scratch), Read::Eof));
+    }
+
+    #[test]
+    fn an_end_after_a_short_read_is_an_edge() {
+        let (mut bench, mut far) = Bench::tcp();
+        io::Write::write_all(&mut far, b"abc").unwrap();
+        bench.sleep();
+        let mut scratch = [0; 8];
+        assert!(matches!(bench.read(&mut scratch), Read::Data(3, Drained::Yes)));
+        far.shutdown(Shutdown::Write).unwrap();
+        bench.sleep();
+        assert!(bench.conn.is_hung_up());
+        assert!(matches!(bench.read(&mut scratch), Read::Eof));
+    }
+
+    #[test]
+    fn a_half_closed_peer_still_gets_its_answer() {
+        let (mut bench, mut far) = Bench::tcp();
+        io::Write::write_all(&mut far, b"last words").unwrap();
+        far.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(bench.read_to_end(4), b"last words");
+        assert_eq!(bench.conn.send_bytes(&mut bench.pool, b"answer").unwrap(), Sent::All);
+        bench.conn.shutdown_write().unwrap();
+        let mut answer = Vec::new();
+        io::Read::read_to_end(&mut far, &mut answer).unwrap();
+        assert_eq!(answer, b"answer");
+    }
+
+    #[test]
+    fn a_reset_is_a_failure() {
+        let (mut bench, far) = Bench::tcp();
+        // Unread bytes at close make the kernel send RST instead of FIN.
+        bench.conn.send_bytes(&mut bench.pool, b"unread").unwrap();
+        far.set_nonblocking(false).unwrap();
+        far.peek(&mut [0; 1]).unwrap();
+        drop(far);
+        bench.conn.readable = false;
+        bench.sleep();
+        assert!(matches!(bench.read(&mut [0; 8]), Read::Failed(_)));
+    }
+
+    #[test]
+    fn bytes_of_any_split_and_end_arrive_whole() {
+        let message: Vec<u8> = (0..=255).collect();
+        for split in 0..=message.len() {
+            for scratch_len in [1, 7, 64, 256, 257] {
+                let (mut bench, mut far) = Bench::unix();
+                io::Write::write_all(&mut far, &message[..split]).unwrap();
+                let mut scratch = vec![0; scratch_len];
+                let first = match bench.conn.read(&mut scratch) {
+                    Read::Data(count, _) => scratch[..count].to_vec(),
+                    _ => Vec::new(),
+                };
+                io::Write::write_all(&mut far, &message[split..]).unwrap();
+                drop(far);
+                let rest = bench.read_to_end(scratch_len);
+                assert_eq!([first, rest].concat(), message, "split {split} scratch {scratch_len}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_waits_and_arrives_in_order() {
+        let (mut bench, far) = Bench::unix();
+        bench.conn.stream.set_send_buffer(1).unwrap();
+        let message: Vec<u8> = (0..200_000_u32).map(|n| (n % 251) as u8).collect();
+        let slices = [IoSlice::new(&message[..3]), IoSlice::new(&[]), IoSlice::new(&message[3..90_000])];
+        assert_eq!(bench.conn.send(&mut bench.pool, &slices).unwrap(), Sent::Queued);
+        assert!(!bench.conn.is_writable());
+        assert_eq!(bench.conn.flush(&mut bench.pool).unwrap(), Flush::Blocked);
+        assert_eq!(bench.conn.send_bytes(&mut bench.pool, &message[90_000..]).unwrap(), Sent::Queued);
+        assert!(bench.conn.has_pending() && bench.conn.pending_len() > 100_000);
+        let reader = std::thread::spawn(move || {
+            let mut all = Vec::new();
+            io::Read::read_to_end(&mut { far }, &mut all).unwrap();
+            all
+        });
+        while bench.conn.flush(&mut bench.pool).unwrap() == Flush::Blocked {
+            bench.sleep();
+        }
+        assert!(!bench.conn.has_pending());
+        assert_eq!(bench.pool.taken(), 0);
+        drop(bench);
+        assert_eq!(reader.join().unwrap(), message);
+    }
+
+    #[test]
+    fn small_sends_need_no_buffer() {
+        let (mut bench, mut far) = Bench::tcp();
+        let slices = [IoSlice::new(b"one "), IoSlice::new(b"two")];
+        assert_eq!(bench.conn.send(&mut bench.pool, &slices).unwrap(), Sent::All);
+        assert_eq!(bench.conn.send(&mut bench.pool, &[IoSlice::new(b" three")]).unwrap(), Sent::All);
+        assert_eq!(bench.conn.send(&mut bench.pool, &[]).unwrap(), Sent::All);
+        assert_eq!(bench.conn.send_bytes(&mut bench.pool, b"").unwrap(), Sent::All);
+        assert_eq!((bench.pool.taken(), bench.pool.free()), (0, 0));
+        let mut got = [0; 13];
+        io::Read::read_exact(&mut far, &mut got).unwrap();
+        assert_eq!(&got, b"one two three");
+    }
+
+    #[test]
+    fn nothing_overtakes_queued_bytes() {
+        let (mut bench, mut far) = Bench::unix();
+        bench.conn.queue(&mut bench.pool, b"first ");
+        assert_eq!(bench.conn.send_bytes(&mut bench.pool, b"second").unwrap(), Sent::Queued);
+        assert_eq!(bench.conn.send_bytes(&mut bench.pool, b"").unwrap(), Sent::Queued);
+        assert_eq!(bench.conn.flush(&mut bench.pool).unwrap(), Flush::Done);
+        let mut got = [0; 12];
+        io::Read::read_exact(&mut far, &mut got).unwrap();
+        assert_eq!(&got, b"first second");
+    }
+
+    #[test]
+    fn sending_to_a_gone_peer_fails_and_gives_the_buffer_back() {
+        let (mut bench, far) = Bench::unix();
+        drop(far);
+        assert!(bench.conn.send_bytes(&mut bench.pool, b"x").is_err());
+        bench.conn.queue(&mut bench.pool, b"y");
+        assert!(bench.conn.flush(&mut bench.pool).is_err());
+        assert_eq!((bench.pool.taken(), bench.conn.has_pending()), (0, false));
+    }
+
+    #[test]
+    fn connecting_ends_in_done_or_failed() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut bench = connecting(address);
+        bench.conn.queue(&mut bench.pool, b"hello");
+        assert_eq!(bench.conn.flush(&mut bench.pool).unwrap(), Flush::Blocked);
+        bench.sleep();
+        assert!(matches!(bench.conn.finish_connect(), Connect::Done));
+        assert_eq!(bench.conn.flush(&mut bench.pool).unwrap(), Flush::Done);
+        let mut got = [0; 5];
+        io::Read::read_exact(&mut listener.accept().unwrap().0, &mut got).unwrap();
+        assert_eq!(&got, b"hello");
+
+        drop(listener);
+        let mut bench = connecting(address);
+        bench.sleep();
+        let Connect::Failed(error) = bench.conn.finish_connect() else { panic!("connected") };
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    fn connecting(address: SocketAddr) -> Bench {
+        let stream = Stream::connect_tcp(address, &TcpOptions::default()).unwrap();
+        let conn = Conn::connecting(stream);
+        assert!(matches!(conn.finish_connect(), Connect::Pending));
+        Bench::new(conn)
+    }
+
+    #[test]
+    fn input_put_aside_comes_back_in_front() {
+        let (mut bench, _far) = Bench::unix();
+        let (conn, pool) = (&mut bench.conn, &mut bench.pool);
+        assert_eq!(conn.take_input(pool, &mut [0; 4]), 0);
+        conn.keep_input(pool, b"");
+        assert_eq!(pool.taken(), 0);
+        conn.keep_input(pool, b"abc");
+        conn.keep_input(pool, b"def");
+        let mut scratch = [0; 4];
+        assert_eq!((conn.take_input(pool, &mut scratch), &scratch), (4, b"abcd"));
+        assert_eq!(conn.input(), b"ef");
+        conn.consume_input(pool, 1);
+        assert_eq!((conn.take_input(pool, &mut scratch), scratch[0]), (1, b'f'));
+        assert_eq!((conn.input().len(), pool.taken()), (0, 0));
+    }
+
+    #[test]
+    fn closing_gives_buffers_back() {
+        let (mut bench, _far) = Bench::unix();
+        bench.conn.queue(&mut bench.pool, b"out");
+        bench.conn.keep_input(&mut bench.pool, b"in");
+        assert_eq!(bench.pool.taken(), 2);
+        bench.conn.close(&mut bench.pool);
+        assert_eq!(bench.pool.taken(), 0);
+    }
+
+    #[test]
+    fn an_idle_connection_has_no_events() {
+        let (mut bench, mut far) = Bench::tcp();
+        assert_eq!(bench.settle(), 1);
+        assert_eq!(bench.settle(), 0);
+        bench.conn.send_bytes(&mut bench.pool, b"x").unwrap();
+        io::Read::read_exact(&mut far, &mut [0; 1]).unwrap();
+        assert_eq!(bench.settle(), 0, "an acknowledged write must not wake the loop");
+    }
+}
