@@ -106,17 +106,22 @@ impl<T> Slab<T> {
 
     /// Takes the entry out; `None` if the key is stale.
     pub fn remove(&mut self, key: Key) -> Option<T> {
+        let next_free = self.first_free;
         let slot = self.slot_mut(key)?;
-        slot.generation = if slot.generation >= Key::GENERATION_MAX { 1 } else { slot.generation + 1 };
-        let Entry::Occupied(value) = mem::replace(&mut slot.entry, Entry::Vacant { next_free: NO_INDEX })
-        else {
-            return None;
-        };
-        let next_free = mem::replace(&mut self.first_free, key.index);
-        self.pages[key.index as usize / PAGE_LEN][key.index as usize % PAGE_LEN].entry =
-            Entry::Vacant { next_free };
-        self.len -= 1;
-        Some(value)
+        match mem::replace(&mut slot.entry, Entry::Vacant { next_free }) {
+            Entry::Occupied(value) => {
+                slot.generation =
+                    if slot.generation >= Key::GENERATION_MAX { 1 } else { slot.generation + 1 };
+                self.first_free = key.index;
+                self.len -= 1;
+                Some(value)
+            }
+            // The key of an entry yet to come: nobody can have it, but the free list must survive the question.
+            vacant @ Entry::Vacant { .. } => {
+                slot.entry = vacant;
+                None
+            }
+        }
     }
 
     /// The entry; `None` if the key is stale.
