@@ -388,3 +388,142 @@ fn counted<T>(out: &mut Vec<u8>, items: impl IntoIterator<Item = T>, mut put: im
     }
     out[at..at + 2].copy_from_slice(&count.to_be_bytes());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pg::frame;
+
+    /// The only message in what `build` appends: its tag and body.
+    fn message(build: impl FnOnce(&mut Vec<u8>)) -> (u8, Vec<u8>) {
+        let mut bytes = b"before".to_vec();
+        build(&mut bytes);
+        let message = frame::message(&bytes[6..]).unwrap().unwrap();
+        assert!(message.rest.is_empty());
+        (message.tag, message.body.to_vec())
+    }
+
+    #[test]
+    fn messages_without_a_body() {
+        assert_eq!(message(parse_complete), (PARSE_COMPLETE, vec![]));
+        assert_eq!(message(bind_complete), (BIND_COMPLETE, vec![]));
+        assert_eq!(message(close_complete), (CLOSE_COMPLETE, vec![]));
+        assert_eq!(message(no_data), (NO_DATA, vec![]));
+        assert_eq!(message(empty_query_response), (EMPTY_QUERY_RESPONSE, vec![]));
+    }
+
+    #[test]
+    fn every_status_is_read_back_and_no_other_byte_is_one() {
+        for byte in 0..=u8::MAX {
+            match TransactionStatus::from_byte(byte) {
+                Some(status) => {
+                    assert_eq!(status.as_byte(), byte);
+                    let (tag, body) = message(|out| ready_for_query(out, status));
+                    assert_eq!((tag, read_ready_for_query(&body)), (READY_FOR_QUERY, Ok(status)));
+                }
+                None => assert_eq!(read_ready_for_query(&[byte]), Err(Malformed::Value)),
+            }
+        }
+        assert_eq!(read_ready_for_query(b""), Err(Malformed::Short));
+        assert_eq!(read_ready_for_query(b"II"), Err(Malformed::Trailing));
+    }
+
+    #[test]
+    fn authentication_requests_are_read_back() {
+        let read = |build: &dyn Fn(&mut Vec<u8>), check: &dyn Fn(Authentication<'_>)| {
+            let (tag, body) = message(build);
+            assert_eq!(tag, AUTHENTICATION);
+            check(Authentication::read(&body).unwrap());
+        };
+        read(&authentication_ok, &|read| assert_eq!(read, Authentication::Ok));
+        read(&authentication_cleartext, &|read| assert_eq!(read, Authentication::CleartextPassword));
+        let salt = [1, 2, 3, 4];
+        read(&|out| authentication_md5(out, salt), &|read| {
+            assert_eq!(read, Authentication::Md5Password { salt });
+        });
+        read(&|out| sasl_continue(out, b"r="), &|read| assert_eq!(read, Authentication::SaslContinue(b"r=")));
+        read(&|out| sasl_final(out, b"v="), &|read| assert_eq!(read, Authentication::SaslFinal(b"v=")));
+        read(&|out| authentication_sasl(out, &[b"ONE", b"", b"TWO"]), &|read| {
+            let Authentication::Sasl { mechanisms } = read else { panic!() };
+            assert_eq!(mechanisms.collect::<Vec<_>>(), [b"ONE", b"TWO"]);
+        });
+        read(&|out| authentication(out, 7, b"gss"), &|read| assert_eq!(read, Authentication::Other(7)));
+    }
+
+    #[test]
+    fn authentication_requests_of_the_wrong_shape() {
+        let read = |body: &'static [u8]| Authentication::read(body).unwrap_err();
+        assert_eq!(read(b"\0\0\0"), Malformed::Short);
+        assert_eq!(read(b"\0\0\0\0x"), Malformed::Trailing);
+        assert_eq!(read(b"\0\0\0\x03x"), Malformed::Trailing);
+        assert_eq!(read(b"\0\0\0\x05sal"), Malformed::Short);
+        assert_eq!(read(b"\0\0\0\x05salty"), Malformed::Trailing);
+        assert_eq!(read(b"\0\0\0\x0a"), Malformed::Unterminated);
+        assert_eq!(read(b"\0\0\0\x0aONE\0"), Malformed::Unterminated);
+        assert_eq!(read(b"\0\0\0\x0aONE\0\0TWO\0"), Malformed::Trailing);
+    }
+
+    #[test]
+    fn a_parameter_status_is_two_strings() {
+        let (tag, body) = message(|out| parameter_status(out, b"TimeZone", b"GMT"));
+        assert_eq!(tag, PARAMETER_STATUS);
+        assert_eq!(read_parameter_status(&body), Ok((&b"TimeZone"[..], &b"GMT"[..])));
+        for prefix in sluice_check::prefixes(&body) {
+            assert_eq!(read_parameter_status(prefix), Err(Malformed::Unterminated));
+        }
+        assert_eq!(read_parameter_status(b"a\0b\0c"), Err(Malformed::Trailing));
+    }
+
+    #[test]
+    fn a_secret_has_4_to_256_bytes() {
+        for (len, expected) in
+            [(3, Some(Malformed::Short)), (4, None), (256, None), (257, Some(Malformed::Trailing))]
+        {
+            let secret = vec![7; len];
+            let (tag, body) = message(|out| backend_key_data(out, [0, 0, 1, 2], &secret));
+            assert_eq!(tag, BACKEND_KEY_DATA);
+            match expected {
+                None => assert_eq!(read_backend_key_data(&body), Ok(([0, 0, 1, 2], &secret[..]))),
+                Some(error) => assert_eq!(read_backend_key_data(&body), Err(error)),
+            }
+        }
+        assert_eq!(read_backend_key_data(b"123"), Err(Malformed::Short));
+    }
+
+    #[test]
+    fn a_command_tag_is_one_string() {
+        let (tag, body) = message(|out| command_complete(out, b"SELECT 1"));
+        assert_eq!((tag, command_tag(&body)), (COMMAND_COMPLETE, Ok(&b"SELECT 1"[..])));
+        assert_eq!(command_tag(b"SELECT"), Err(Malformed::Unterminated));
+        assert_eq!(command_tag(b"SELECT\0\0"), Err(Malformed::Trailing));
+    }
+
+    #[test]
+    fn rows_have_the_manuals_layout() {
+        let column = Column { name: b"id", type_oid: 0x17, type_len: 4 };
+        let (tag, body) = message(|out| row_description(out, &[column]));
+        let layout = b"\0\x01id\0\0\0\0\0\0\0\0\0\0\x17\0\x04\xff\xff\xff\xff\0\0";
+        assert_eq!((tag, &body[..]), (ROW_DESCRIPTION, &layout[..]));
+        let (tag, body) = message(|out| data_row(out, [Some(&b"7"[..]), None, Some(&b""[..])]));
+        let layout = b"\0\x03\0\0\0\x017\xff\xff\xff\xff\0\0\0\0";
+        assert_eq!((tag, &body[..]), (DATA_ROW, &layout[..]));
+        let (tag, body) = message(|out| parameter_description(out, &[0x17, 0x19]));
+        assert_eq!((tag, &body[..]), (PARAMETER_DESCRIPTION, &b"\0\x02\0\0\0\x17\0\0\0\x19"[..]));
+    }
+
+    #[test]
+    fn counts_at_and_beyond_their_limit() {
+        for (values, count) in [(32_767, 32_767), (32_768, 32_767)] {
+            let (_, body) = message(|out| data_row(out, std::iter::repeat_n(None, values)));
+            assert_eq!(body[..2], [0x7f, 0xff]);
+            assert_eq!(body.len(), 2 + 4 * count);
+        }
+    }
+
+    #[test]
+    fn a_negotiation_names_what_is_unknown() {
+        let (tag, body) = message(|out| negotiate_protocol_version(out, 196_608, &[b"_pq_.a", b"_pq_.b"]));
+        let layout = b"\0\x03\0\0\0\0\0\x02_pq_.a\0_pq_.b\0";
+        assert_eq!((tag, &body[..]), (NEGOTIATE_PROTOCOL_VERSION, &layout[..]));
+    }
+}

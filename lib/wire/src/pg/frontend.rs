@@ -346,3 +346,165 @@ pub fn cancel_request(out: &mut Vec<u8>, pid: [u8; 4], secret: &[u8]) {
 pub fn ssl_request(out: &mut Vec<u8>) {
     writer::sized(out, |out| out.extend_from_slice(&SSL_REQUEST_CODE.to_be_bytes()));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pg::frame::{self, HEADER_LEN};
+    use crate::pg::startup::VERSION_3_0;
+
+    fn built(build: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+        let mut out = b"before".to_vec();
+        build(&mut out);
+        assert!(out.starts_with(b"before"));
+        out.split_off(6)
+    }
+
+    /// The only message in what `build` appends: its tag and body.
+    fn message(build: impl FnOnce(&mut Vec<u8>)) -> (u8, Vec<u8>) {
+        let bytes = built(build);
+        let message = frame::message(&bytes).unwrap().unwrap();
+        assert!(message.rest.is_empty());
+        (message.tag, message.body.to_vec())
+    }
+
+    #[test]
+    fn messages_without_a_body() {
+        assert_eq!(message(sync), (SYNC, vec![]));
+        assert_eq!(message(flush), (FLUSH, vec![]));
+        assert_eq!(message(terminate), (TERMINATE, vec![]));
+    }
+
+    #[test]
+    fn parse_is_read_back_and_its_definition_is_the_key() {
+        let definition = b"SELECT $1\0\0\x01\0\0\0\x17";
+        let (tag, body) = message(|out| parse(out, b"name", definition));
+        let read = Parse::read(&body).unwrap();
+        assert_eq!((tag, read.name, read.definition), (PARSE, &b"name"[..], &definition[..]));
+        assert_eq!(read.query(), b"SELECT $1");
+        let (_, renamed) = message(|out| parse(out, b"PGBOUNCER_1", read.definition));
+        assert_eq!(Parse::read(&renamed).unwrap().definition, definition);
+    }
+
+    #[test]
+    fn parse_counts_its_types() {
+        assert!(Parse::read(b"\0\0\0\0").is_ok());
+        assert_eq!(Parse::read(b"\0\0\0\x01\0\0\0"), Err(Malformed::Short));
+        assert_eq!(Parse::read(b"\0\0\0\x01\0\0\0\x17\0"), Err(Malformed::Trailing));
+        assert_eq!(Parse::read(b"\0\0\xff\xff"), Err(Malformed::Short));
+        let mut most = b"\0\0\xff\xff".to_vec();
+        most.resize(4 + 4 * 0xffff, 0);
+        assert!(Parse::read(&most).is_ok());
+    }
+
+    #[test]
+    fn bodies_that_end_too_early_or_late_are_malformed() {
+        type Error = fn(&[u8]) -> Option<Malformed>;
+        let bodies: [(&[u8], Error); 7] = [
+            (b"n\0SELECT 1\0\0\0", |body| Parse::read(body).err()),
+            (b"Sname\0", |body| Target::read(body).err()),
+            (b"portal\0\0\0\0\x05", |body| Execute::read(body).err()),
+            (b"SCRAM\0\0\0\0\x02ab", |body| SaslInitial::read(body).err()),
+            (b"SELECT 1\0", |body| read_query(body).err()),
+            (b"secret\0", |body| read_password(body).err()),
+            (b"reason\0", |body| read_copy_fail(body).err()),
+        ];
+        for (body, error) in bodies {
+            assert_eq!(error(body), None);
+            for prefix in sluice_check::prefixes(body) {
+                assert!(
+                    matches!(error(prefix), Some(Malformed::Short | Malformed::Unterminated)),
+                    "{prefix:?}"
+                );
+            }
+            assert_eq!(error(&[body, b"\0"].concat()), Some(Malformed::Trailing));
+        }
+    }
+
+    #[test]
+    fn a_zero_inside_a_query_is_malformed() {
+        assert_eq!(read_query(b"SELECT\x001\0"), Err(Malformed::Trailing));
+        assert_eq!(read_query(b"\0"), Ok(&b""[..]));
+    }
+
+    #[test]
+    fn bind_is_read_from_any_prefix_that_has_its_names() {
+        let body = b"portal\0stmt\0\0\0\0\0\0\0";
+        let names_len = b"portal\0stmt\0".len();
+        for prefix in sluice_check::prefixes(body) {
+            let read = BindHead::read(prefix).unwrap();
+            if prefix.len() < names_len {
+                assert_eq!(read, None);
+            } else {
+                let head = BindHead { portal: b"portal", statement: b"stmt", tail: names_len };
+                assert_eq!(read, Some(head));
+            }
+        }
+    }
+
+    #[test]
+    fn bind_names_at_and_beyond_the_limit() {
+        let name = |len| [vec![b'x'; len], vec![0]].concat();
+        let both = [name(NAME_LEN_MAX), name(NAME_LEN_MAX)].concat();
+        assert!(BindHead::read(&both).unwrap().is_some());
+        assert_eq!(BindHead::read(&both[..both.len() - 1]), Ok(None));
+        assert_eq!(BindHead::read(&name(NAME_LEN_MAX + 1)), Err(Malformed::LongName));
+        assert_eq!(BindHead::read(&vec![b'x'; NAME_LEN_MAX + 1]), Err(Malformed::LongName));
+        let second = [name(0), name(NAME_LEN_MAX + 1)].concat();
+        assert_eq!(BindHead::read(&second), Err(Malformed::LongName));
+    }
+
+    #[test]
+    fn a_rewritten_bind_has_the_right_length() {
+        let tail = b"\0\0\0\x01\0\0\0\x01x\0\0";
+        let mut bytes = built(|out| bind_head(out, b"", b"PGBOUNCER_17", tail.len()));
+        bytes.extend_from_slice(tail);
+        let message = frame::message(&bytes).unwrap().unwrap();
+        assert_eq!((message.tag, message.rest.len()), (BIND, 0));
+        let head = BindHead::read(message.body).unwrap().unwrap();
+        assert_eq!((head.portal, head.statement), (&b""[..], &b"PGBOUNCER_17"[..]));
+        assert_eq!(&message.body[head.tail..], tail);
+    }
+
+    #[test]
+    fn a_bind_that_grew_beyond_the_protocol_is_refused_not_wrapped() {
+        let bytes = built(|out| bind_head(out, b"", b"name", 0x7fff_ffff));
+        assert!(frame::header(&bytes).is_err());
+        let bytes = built(|out| bind_head(out, b"", b"name", usize::MAX >> 1));
+        assert_eq!(&bytes[1..HEADER_LEN], [0xff; 4]);
+    }
+
+    #[test]
+    fn targets_and_executes_are_read_back() {
+        let (tag, body) = message(|out| describe(out, KIND_STATEMENT, b"s"));
+        assert_eq!((tag, Target::read(&body)), (DESCRIBE, Ok(Target { kind: KIND_STATEMENT, name: b"s" })));
+        let (tag, body) = message(|out| close(out, KIND_PORTAL, b""));
+        assert_eq!((tag, Target::read(&body)), (CLOSE, Ok(Target { kind: KIND_PORTAL, name: b"" })));
+        assert_eq!(Target::read(b"Xname\0"), Err(Malformed::Value));
+        let (tag, body) = message(|out| execute(out, b"p", -3));
+        assert_eq!((tag, Execute::read(&body)), (EXECUTE, Ok(Execute { portal: b"p", max_rows: -3 })));
+    }
+
+    #[test]
+    fn passwords_are_read_back() {
+        let (tag, body) = message(|out| password(out, b"secret"));
+        assert_eq!((tag, read_password(&body)), (PASSWORD, Ok(&b"secret"[..])));
+        let (tag, body) = message(|out| sasl_initial(out, b"SCRAM-SHA-256", b"n,,"));
+        let initial = SaslInitial { mechanism: b"SCRAM-SHA-256", data: Some(b"n,,") };
+        assert_eq!((tag, SaslInitial::read(&body)), (PASSWORD, Ok(initial)));
+        assert_eq!(message(|out| sasl_response(out, b"c=biws")), (PASSWORD, b"c=biws".to_vec()));
+        let none = SaslInitial::read(b"X\0\xff\xff\xff\xff").unwrap();
+        assert_eq!(none.data, None);
+        assert_eq!(SaslInitial::read(b"X\0\x80\0\0\0"), Err(Malformed::Value));
+        assert_eq!(SaslInitial::read(b"X\0\x7f\xff\xff\xff"), Err(Malformed::Short));
+        let (tag, body) = message(|out| copy_fail(out, b"client left"));
+        assert_eq!((tag, read_copy_fail(&body)), (COPY_FAIL, Ok(&b"client left"[..])));
+    }
+
+    #[test]
+    fn a_startup_leaves_out_what_would_end_its_list() {
+        let params: [(&[u8], &[u8]); 3] = [(b"user", b"anna"), (b"", b"lost"), (b"a\0b", b"c\0d")];
+        let bytes = built(|out| startup(out, VERSION_3_0, &params));
+        assert_eq!(bytes, b"\0\0\0\x17\0\x03\0\0user\0anna\0a\0c\0\0");
+    }
+}

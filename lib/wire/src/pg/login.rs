@@ -11,6 +11,9 @@
 //! Invariants: every authentication message is accepted once and in its order; a SASL exchange that did not end with
 //! the server's proof is never taken for a login, whatever the server says next.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 
 use super::backend::{

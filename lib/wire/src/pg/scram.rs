@@ -12,6 +12,8 @@
 mod client;
 mod message;
 mod server;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::num::NonZeroU32;

@@ -89,6 +89,22 @@ impl Secret {
         Some(answer)
     }
 
+    /// What to check a client's SCRAM exchange with: the stored secret, or one made from a plain password with this salt
+    /// and so many iterations. None if there can be no such exchange (md5, no password): use a mock then.
+    ///
+    /// For a plain password this runs PBKDF2; keep the result.
+    pub fn to_scram(&self, salt: &[u8], iterations: u32) -> Option<ScramSecret> {
+        match self {
+            Self::Plain(plain) if plain.is_empty() => None,
+            Self::Plain(plain) => {
+                let iterations = iterations.max(1);
+                Some(ScramSecret::new(&derive(plain, salt, iterations), salt.to_vec(), iterations))
+            }
+            Self::Md5(_) => None,
+            Self::Scram(secret) => Some(secret.clone()),
+        }
+    }
+
     /// Whether `answer` is the right one to an md5 request with `salt`.
     pub fn accepts_md5(&self, user: &[u8], salt: [u8; 4], answer: &[u8]) -> bool {
         self.md5_answer(user, salt).is_some_and(|expected| same_bytes(&expected, answer))
@@ -178,4 +194,106 @@ pub fn same_bytes(a: &[u8], b: &[u8]) -> bool {
     // does not matter once a difference is found.
     let difference = a.iter().zip(b).fold(0, |difference, (a, b)| black_box(difference | (a ^ b)));
     a.len() == b.len() && difference == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scram(password: &[u8]) -> Secret {
+        let salt = b"salt".to_vec();
+        Secret::Scram(ScramSecret::new(&derive(password, &salt, 1), salt, 1))
+    }
+
+    #[test]
+    fn md5_matches_known_values_and_another_implementation() {
+        assert_eq!(&md5_secret(b"user", b"password"), b"4d45974e13472b5a0be3533de4666414");
+        let plain = Secret::Plain(b"password".to_vec());
+        let hashed = Secret::parse(b"md54d45974e13472b5a0be3533de4666414");
+        let salt = [1, 2, 3, 4];
+        let answer = b"md5a3576f1ae039b8996bc4fc2720f9c71a";
+        for secret in [plain, hashed] {
+            assert_eq!(secret.md5_answer(b"user", salt).as_deref(), Some(&answer[..]));
+            assert!(secret.accepts_md5(b"user", salt, answer));
+            assert!(!secret.accepts_md5(b"user", [1, 2, 3, 5], answer));
+            assert!(!secret.accepts_md5(b"user", salt, &answer[..34]));
+            assert!(!secret.accepts_md5(b"user", salt, b""));
+        }
+        let theirs = postgres_protocol::authentication::md5_hash(b"user", b"password", salt);
+        assert_eq!(theirs.as_bytes(), answer);
+    }
+
+    #[test]
+    fn every_kind_accepts_its_password_only() {
+        let secrets = [
+            Secret::Plain(b"password".to_vec()),
+            Secret::Md5(md5_secret(b"user", b"password")),
+            scram(b"password"),
+        ];
+        for secret in secrets {
+            assert!(secret.accepts_password(b"user", b"password"), "{secret:?}");
+            for wrong in [&b""[..], b"p", b"passwor", b"passwordx", b"Password"] {
+                assert!(!secret.accepts_password(b"user", wrong), "{secret:?}");
+            }
+        }
+        assert!(!Secret::Md5(md5_secret(b"user", b"password")).accepts_password(b"other", b"password"));
+    }
+
+    #[test]
+    fn an_empty_secret_lets_nobody_in() {
+        let empty = Secret::Plain(Vec::new());
+        assert!(!empty.accepts_password(b"user", b""));
+        assert_eq!(empty.md5_answer(b"user", [0; 4]), None);
+        assert!(!scram(b"").accepts_password(b"user", b""));
+        assert_eq!(scram(b"password").md5_answer(b"user", [0; 4]), None);
+    }
+
+    #[test]
+    fn plain_and_scram_secrets_serve_scram() {
+        let plain = Secret::Plain(b"password".to_vec());
+        assert_eq!(plain.to_scram(b"salt", 1).map(Secret::Scram), Some(scram(b"password")));
+        assert_eq!(plain.to_scram(b"salt", 0), plain.to_scram(b"salt", 1));
+        assert_eq!(scram(b"password").to_scram(b"other", 9).map(Secret::Scram), Some(scram(b"password")));
+        assert_eq!(Secret::Plain(Vec::new()).to_scram(b"salt", 1), None);
+        assert_eq!(Secret::Md5([b'0'; 32]).to_scram(b"salt", 1), None);
+    }
+
+    #[test]
+    fn what_is_nearly_md5_or_scram_is_a_password() {
+        let md5 = b"md54d45974e13472b5a0be3533de4666414";
+        let scram = scram(b"password");
+        let Secret::Scram(secret) = &scram else { panic!() };
+        let text = secret.to_text();
+        assert!(matches!(Secret::parse(md5), Secret::Md5(_)));
+        assert_eq!(Secret::parse(text.as_bytes()), scram);
+        let nearly = [
+            md5[..34].to_vec(),
+            [&md5[..], b"0"].concat(),
+            md5.to_ascii_uppercase(),
+            [b"md5", &md5.to_ascii_uppercase()[3..]].concat(),
+            text.replace("$1:", "$0:").into_bytes(),
+            text.replace("$1:", "$2147483648:").into_bytes(),
+            text.replace("$1:", "$+1:").into_bytes(),
+            text.replace("$1:", "$:").into_bytes(),
+            text.replace("SHA-256", "SHA-1").into_bytes(),
+            text.replace("=", "").into_bytes(),
+            format!("{text}x").into_bytes(),
+            b"SCRAM-SHA-256$1:c2FsdA==$AAAA:AAAA".to_vec(),
+        ];
+        for text in nearly {
+            assert_eq!(Secret::parse(&text), Secret::Plain(text.clone()), "{}", text.escape_ascii());
+        }
+        for prefix in sluice_check::prefixes(text.as_bytes()) {
+            assert!(matches!(Secret::parse(prefix), Secret::Plain(_)));
+        }
+    }
+
+    #[test]
+    fn bytes_are_the_same_or_not() {
+        assert!(same_bytes(b"", b""));
+        assert!(same_bytes(b"abc", b"abc"));
+        for other in [&b""[..], b"ab", b"abcd", b"abd", b"bbc"] {
+            assert!(!same_bytes(b"abc", other));
+        }
+    }
 }

@@ -292,3 +292,220 @@ impl Iterator for Arguments<'_> {
 fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t'..=b'\r')
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pg::frontend;
+
+    const SSL: &[u8] = b"\0\0\0\x08\x04\xd2\x16\x2f";
+    const GSS: &[u8] = b"\0\0\0\x08\x04\xd2\x16\x30";
+
+    fn message(len: u32, code: u32, body: &[u8]) -> Vec<u8> {
+        [&len.to_be_bytes()[..], &code.to_be_bytes(), body].concat()
+    }
+
+    /// A message whose length is right.
+    fn framed(code: u32, body: &[u8]) -> Vec<u8> {
+        message(8 + body.len() as u32, code, body)
+    }
+
+    fn first(bytes: &[u8]) -> First<'_> {
+        match read(bytes) {
+            Ok(Progress::Done { consumed, first }) if consumed == bytes.len() => first,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_startup_message_is_read_in_any_pieces() {
+        let mut bytes = Vec::new();
+        frontend::startup(
+            &mut bytes,
+            VERSION_3_0,
+            &[(b"user", b"anna"), (b"database", b""), (b"user", b"otto")],
+        );
+        for prefix in sluice_check::prefixes(&bytes) {
+            let need = if prefix.len() < HEAD_LEN { HEAD_LEN } else { bytes.len() };
+            assert_eq!(read(prefix), Ok(Progress::Need(need)));
+        }
+        let First::Startup(startup) = first(&bytes) else { panic!() };
+        assert_eq!(startup.minor, 0);
+        let params: Vec<_> = startup.params().collect();
+        assert_eq!(params, [(&b"user"[..], &b"anna"[..]), (b"database", b""), (b"user", b"otto")]);
+        assert_eq!(startup.param(b"user"), Some(&b"otto"[..]));
+        assert_eq!(startup.param(b"User"), None);
+    }
+
+    #[test]
+    fn what_follows_a_startup_is_not_consumed() {
+        let mut bytes = framed(VERSION_3_0, b"user\0anna\0\0");
+        let len = bytes.len();
+        bytes.extend_from_slice(b"p\0\0\0\x05\0");
+        assert!(matches!(read(&bytes), Ok(Progress::Done { consumed, .. }) if consumed == len));
+    }
+
+    #[test]
+    fn every_minor_version_is_passed_on() {
+        for minor in [0, 1, 2, 9999, u16::MAX] {
+            let bytes = framed(VERSION_3_0 | u32::from(minor), b"\0");
+            let First::Startup(startup) = first(&bytes) else { panic!() };
+            assert_eq!((startup.minor, startup.params().count()), (minor, 0));
+        }
+    }
+
+    #[test]
+    fn requests_without_parameters() {
+        assert_eq!(first(SSL), First::Ssl);
+        assert_eq!(first(GSS), First::Gss);
+        let mut bytes = Vec::new();
+        frontend::ssl_request(&mut bytes);
+        assert_eq!(bytes, SSL);
+        for request in [SSL, GSS] {
+            for prefix in sluice_check::prefixes(request) {
+                assert_eq!(read(prefix), Ok(Progress::Need(HEAD_LEN)));
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_behind_an_encryption_request_are_an_error() {
+        let ssl = read(&[SSL, b"x"].concat()).unwrap_err();
+        assert_eq!(ssl.to_string(), "received unencrypted data after SSL request");
+        let gss = read(&[GSS, SSL].concat()).unwrap_err();
+        assert_eq!(gss.to_string(), "received unencrypted data after GSSAPI encryption request");
+    }
+
+    #[test]
+    fn cancel_keys_at_and_beyond_both_bounds() {
+        for len in [4, 256] {
+            let secret = vec![9; len];
+            let mut bytes = Vec::new();
+            frontend::cancel_request(&mut bytes, [1, 2, 3, 4], &secret);
+            assert_eq!(first(&bytes), First::Cancel { pid: [1, 2, 3, 4], secret: &secret });
+        }
+        for len in [0, 3, 257] {
+            let bytes = framed(CANCEL_REQUEST_CODE, &vec![9; 4 + len]);
+            assert!(matches!(read(&bytes), Err(StartupError::BadHeader(_))), "{len}");
+        }
+    }
+
+    #[test]
+    fn lengths_at_and_beyond_both_bounds() {
+        assert_eq!(read(&message(8, VERSION_3_0, b"")), Err(StartupError::Layout));
+        assert_eq!(read(&message(65_535, VERSION_3_0, b"")), Ok(Progress::Need(65_535)));
+        for len in [0, 4, 7, 65_536, 0x4000_0000, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff] {
+            let bytes = message(len, VERSION_3_0, b"user\0");
+            assert_eq!(read(&bytes), Err(StartupError::BadHeader(*bytes.first_chunk().unwrap())), "{len}");
+            assert_eq!(read(&bytes[..7]), Ok(Progress::Need(8)));
+        }
+        for len in [7, 9, 65_535] {
+            assert!(matches!(read(&message(len, SSL_REQUEST_CODE, b"x")), Err(StartupError::BadHeader(_))));
+        }
+    }
+
+    #[test]
+    fn other_protocols_are_told_so() {
+        let old = read(&message(296, 0x0002_0000, b"")).unwrap_err();
+        assert_eq!((old.to_string().as_str(), old.hint()), ("old V2 protocol not supported", None));
+        for version in [0, 1 << 16, 0x0002_0001, 4 << 16, 0xffff_ffff] {
+            let text = read(&message(8, version, b"")).unwrap_err().to_string();
+            assert_eq!(text, format!("bad packet header: '00000008{version:08x}'"));
+        }
+        let http = read(b"GET / HTTP/1.1\r\n").unwrap_err();
+        assert_eq!(http.to_string(), "bad packet header: '474554202f204854'");
+        assert!(http.hint().is_some_and(|hint| hint.contains("HTTP")));
+        assert!(read(b"PRI * HTTP/2.0\r\n").unwrap_err().hint().is_some());
+        let tls = read(b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03").unwrap_err();
+        assert!(tls.hint().is_some_and(|hint| hint.contains("TLS")));
+        assert_eq!(read(b"SSH-2.0-").unwrap_err().hint(), None);
+        assert_eq!(tls.sqlstate(), SqlState::PROTOCOL_VIOLATION);
+    }
+
+    #[test]
+    fn the_list_ends_with_the_message() {
+        let text = "invalid startup packet layout: expected terminator as last byte";
+        for body in [
+            &b""[..],
+            b"user",
+            b"user\0",
+            b"user\0anna",
+            b"user\0anna\0",
+            b"\0\0",
+            b"user\0anna\0\0x",
+            b"\0user\0anna\0",
+        ] {
+            let error = read(&framed(VERSION_3_0, body)).map(|_| ()).unwrap_err();
+            assert_eq!(error.to_string(), text, "{}", body.escape_ascii());
+        }
+        // One empty string is the terminator, wherever it stands: never a parameter without a name.
+        for body in sluice_check::exhaustive(b"a\0", 8) {
+            if let Ok(Progress::Done { first: First::Startup(startup), .. }) =
+                read(&framed(VERSION_3_0, &body))
+            {
+                let mut again = Vec::new();
+                let params: Vec<_> = startup.params().collect();
+                frontend::startup(&mut again, VERSION_3_0, &params);
+                assert_eq!(again[HEAD_LEN..], body);
+            }
+        }
+    }
+
+    fn parsed(text: &[u8]) -> Option<Vec<(String, String)>> {
+        let string = |bytes| String::from_utf8(bytes).unwrap();
+        options(text)
+            .ok()
+            .map(|all| all.into_iter().map(|(name, value)| (string(name), string(value))).collect())
+    }
+
+    #[test]
+    fn options_in_all_three_forms() {
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        type Case = (&'static [u8], &'static [(&'static str, &'static str)]);
+        let cases: [Case; 13] = [
+            (b"", &[]),
+            (b" \t\n", &[]),
+            (b"-c a=b", &[("a", "b")]),
+            (b"-ca=b", &[("a", "b")]),
+            (b"--a=b", &[("a", "b")]),
+            (b"  -c  a=b --c=d  -ce=f ", &[("a", "b"), ("c", "d"), ("e", "f")]),
+            (b"--a=", &[("a", "")]),
+            (b"--a=b=c", &[("a", "b=c")]),
+            (b"--search-path=my-schema", &[("search_path", "my-schema")]),
+            (br"-c a=x\ y", &[("a", "x y")]),
+            (br"-c a=x\\y\z", &[("a", r"x\yz")]),
+            (br"\-c a=b\", &[("a", "b")]),
+            (b"-c\x0ba=b\x0c--c=d\r", &[("a", "b"), ("c", "d")]),
+        ];
+        for (text, settings) in cases {
+            let settings: Vec<_> = settings.iter().map(|(name, value)| pair(name, value)).collect();
+            assert_eq!(parsed(text), Some(settings), "{}", text.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn options_in_other_forms() {
+        for text in [
+            &b"-c"[..],
+            b"-c a",
+            b"-c =b",
+            b"--",
+            b"--a",
+            b"--=b",
+            b"-a=b",
+            b"a=b",
+            b"-",
+            b"-d 5",
+            b"--a=b x",
+            b"-c --a=b -c",
+        ] {
+            let error = options(text).unwrap_err().to_string();
+            assert_eq!(
+                error,
+                "unsupported options startup parameter: only '-c config=val' and '--config=val' are allowed",
+                "{}",
+                text.escape_ascii()
+            );
+        }
+    }
+}

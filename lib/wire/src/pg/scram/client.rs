@@ -81,6 +81,12 @@ impl ClientExchange {
         format!("{GS2_HEADER}{}", self.client_first_bare()).into_bytes()
     }
 
+    /// Replaces the nonce, to replay a published exchange.
+    #[cfg(test)]
+    pub(super) fn set_nonce(&mut self, nonce: &str) {
+        nonce.clone_into(&mut self.nonce);
+    }
+
     fn client_first_bare(&self) -> String {
         format!("n=,r={}", self.nonce)
     }

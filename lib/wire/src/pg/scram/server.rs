@@ -105,6 +105,12 @@ impl ServerExchange {
         }
     }
 
+    /// Replaces the nonce, to replay a published exchange.
+    #[cfg(test)]
+    pub(super) fn set_nonce(&mut self, nonce: &str) {
+        self.state = State::First { nonce: nonce.to_owned() };
+    }
+
     fn client_first(&self, message: &str, own_nonce: &str) -> Result<Challenge, ScramError> {
         // gs2-header = gs2-cbind-flag "," [authzid] ",": `y` says that the client could bind but thinks that we cannot,
         // which is true.
