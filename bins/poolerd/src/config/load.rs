@@ -20,7 +20,7 @@ const SECTIONS: &[&str] = &["pgbouncer", "databases", "users", "peers"];
 const QUOTED: usize = 100;
 
 /// Settings that beat those of the file.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overrides {
     /// Environment variables; those not beginning with [`ENVIRONMENT_PREFIX`] are passed over.
     pub environment: Vec<(String, String)>,

@@ -5,6 +5,7 @@
 //! bounds of its row; [`Snapshot::secrets`] and passwords appear in no `Debug`, error or warning.
 
 mod check;
+pub mod command;
 mod database;
 mod entries;
 mod load;
@@ -243,3 +244,6 @@ impl Snapshot {
         self.users.get(user).and_then(option)
     }
 }
+
+#[cfg(test)]
+mod tests;

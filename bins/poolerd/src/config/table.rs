@@ -140,7 +140,7 @@ settings! {
         "Logs the totals of each statistics period.";
     stats_period: Duration, (Kind::Int { min: 1, max: i32::MAX as i64 }), "60", Yes, Yes, [],
         "Seconds over which averages are taken and after which totals are logged.";
-    verbose: u32, (Kind::Int { min: 0, max: 3 }), "0", Yes, Yes, [],
+    verbose: u32, (Kind::Int { min: 0, max: 3 }), -, Yes, Yes, [],
         "How much more to log, 0 to 3.";
     log_format: LogFormat, Kind::Enum(LogFormat::WORDS), "pgbouncer", Yes, Yes, [],
         "Form of the log: PgBouncer's lines, or one JSON object a line.";
