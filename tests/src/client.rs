@@ -185,6 +185,11 @@ impl Client {
         Canceller { target: self.target.clone(), pid, secret }
     }
 
+    /// A second handle that only sends, for another thread.
+    pub fn sender(&self) -> Sender {
+        Sender { socket: self.socket.try_clone().unwrap() }
+    }
+
     /// Says Terminate and closes.
     pub fn terminate(mut self) {
         // The server may have closed first, which is as good.
@@ -270,6 +275,19 @@ impl Canceller {
     }
 }
 
+/// The sending half of a client, for another thread.
+#[derive(Debug)]
+pub struct Sender {
+    socket: Socket,
+}
+
+impl Sender {
+    /// Sends bytes as they are.
+    pub fn send(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.socket.write_all(bytes).map_err(failure)
+    }
+}
+
 #[derive(Debug)]
 enum Socket {
     Tcp(TcpStream),
@@ -277,6 +295,13 @@ enum Socket {
 }
 
 impl Socket {
+    fn try_clone(&self) -> io::Result<Socket> {
+        match self {
+            Socket::Tcp(stream) => stream.try_clone().map(Socket::Tcp),
+            Socket::Unix(stream) => stream.try_clone().map(Socket::Unix),
+        }
+    }
+
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
             Socket::Tcp(stream) => stream.write_all(bytes),

@@ -78,16 +78,17 @@ impl Process {
 
     /// Resident memory that is its own (anonymous), in bytes: /proc/PID/status, RssAnon.
     pub fn resident_bytes(&self) -> u64 {
-        let status = self.proc_file("status");
-        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+        self.status_number("RssAnon:") * 1024
     }
 
-    /// Times a thread of it went to sleep of its own accord and so was woken again: /proc/PID/status.
+    /// The most memory it ever had resident, in bytes: /proc/PID/status, VmHWM.
+    pub fn peak_bytes(&self) -> u64 {
+        self.status_number("VmHWM:") * 1024
+    }
+
+    /// Times its first thread went to sleep of its own accord, and so was woken again: /proc/PID/status.
     pub fn voluntary_switches(&self) -> u64 {
-        let status = self.proc_file("status");
-        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).unwrap();
-        line.trim().parse().unwrap()
+        self.status_number("voluntary_ctxt_switches:")
     }
 
     /// Processor time so far. The sum is exact (/proc/PID/schedstat, nanoseconds); it is split into user and system
@@ -107,6 +108,12 @@ impl Process {
             user: Duration::from_secs_f64(total * share),
             system: Duration::from_secs_f64(total * (1.0 - share)),
         }
+    }
+
+    fn status_number(&self, field: &str) -> u64 {
+        let status = self.proc_file("status");
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
     fn proc_file(&self, name: &str) -> String {
