@@ -9,5 +9,6 @@
 //! * [`control`]: the JSON-lines contract that the programs speak to each other and to their operators.
 
 pub mod control;
+pub mod fuzz;
 pub mod line;
 pub mod pg;
