@@ -10,8 +10,13 @@
 pub mod buf;
 pub mod conn;
 pub mod listener;
+pub mod notify;
 pub mod poller;
+pub mod privs;
+pub mod random;
 mod raw;
+pub mod resolve;
+pub mod signals;
 pub mod slab;
 pub mod stream;
 pub mod timers;
