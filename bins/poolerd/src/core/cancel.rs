@@ -1,0 +1,136 @@
+//! Cancel requests: clients' and our own.
+//!
+//! PostgreSQL cancels whatever a backend runs when the request reaches it, so a server at which a cancel is aimed is
+//! not given to anybody until the connection that carried the request has ended; and a request whose query is over
+//! before it could be sent is dropped.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use sluice_wire::pg::frontend;
+
+use super::client::{ClientState, Departure, Refusal};
+use super::effect::{Effect, Peer};
+use super::server::{Server, ServerState, Task};
+use super::{ClientId, Core, ServerId};
+
+/// One CancelRequest of ours on its way.
+#[derive(Debug)]
+pub(super) struct CancelRun {
+    target: ServerId,
+    /// The assignment it is meant for.
+    epoch: u64,
+    /// The client connection that asked, if one did.
+    asker: Option<ClientId>,
+    sent: bool,
+}
+
+impl Core {
+    /// A CancelRequest has come in on connection `asker`.
+    pub(super) fn cancel_requested(&mut self, asker: ClientId, pid: [u8; 4], secret: &[u8], now: Instant) {
+        let Some(target) = self.find_by_key(pid, secret) else {
+            return self.close_client(asker, "failed cancel request", Departure::Expelled, now);
+        };
+        let Some(client) = self.clients.get(target.0) else { return };
+        match client.state {
+            ClientState::ConsoleWait => {
+                self.cancel_console_wait(target, now);
+                self.close_client(asker, "cancel request for console", Departure::Expelled, now);
+            }
+            ClientState::Waiting => {
+                self.dequeue_cancelled(target, now);
+                self.close_client(asker, "cancel request for queued client", Departure::Expelled, now);
+            }
+            ClientState::Active if !client.held || self.is_busy(client.link) => {
+                let link = client.link;
+                self.change_client_state(asker, ClientState::WaitCancel);
+                if let Some(server) = link {
+                    self.cancel_server(server, Some(asker), now);
+                }
+                self.arm_client(asker, now);
+            }
+            _ => self.close_client(asker, "cancel request for idle client", Departure::Expelled, now),
+        }
+    }
+
+    /// Does the server run something for its client, rather than SETs of ours or nothing?
+    fn is_busy(&self, server: Option<ServerId>) -> bool {
+        server
+            .and_then(|s| self.servers.get(s.0))
+            .is_some_and(|s| s.task == Task::None && !s.outstanding.is_empty())
+    }
+
+    fn find_by_key(&self, pid: [u8; 4], secret: &[u8]) -> Option<ClientId> {
+        let (short, rest) = secret.split_at_checked(4)?;
+        let mut key = [0; 8];
+        key[..4].copy_from_slice(&pid);
+        key[4..].copy_from_slice(short);
+        let id = *self.keys.get(&key)?;
+        (rest.is_empty() || rest == self.random.cancel_key_rest(&key)).then_some(id)
+    }
+
+    /// The request has not reached a server: it is refused as PostgreSQL would, and the session goes on.
+    fn dequeue_cancelled(&mut self, id: ClientId, now: Instant) {
+        let Some(client) = self.clients.get_mut(id.0) else { return };
+        client.ticket = 0;
+        client.waiting_since = None;
+        client.query_since = None;
+        client.transaction_since = None;
+        client.refusing = Some(Refusal::Pending);
+        self.change_client_state(id, ClientState::Idle);
+        self.arm_client(id, now);
+        self.effects.push_back(Effect::Pump(Peer::Client(id)));
+    }
+
+    /// Opens a connection that cancels what `target` runs at the moment.
+    pub(super) fn cancel_server(&mut self, target: ServerId, asker: Option<ClientId>, now: Instant) {
+        let Some(server) = self.servers.get_mut(target.0) else { return };
+        server.cancels += 1;
+        let (pool_id, epoch, endpoint) = (server.pool, server.epoch, Rc::clone(&server.endpoint));
+        // The very backend: a name may mean another host by now.
+        let address = server.peer;
+        let mut connection = Server::new(self, pool_id, Rc::clone(&endpoint), now);
+        connection.state = ServerState::ActiveCancel;
+        connection.peer = address;
+        connection.cancel = Some(Box::new(CancelRun { target, epoch, asker, sent: false }));
+        let id = ServerId(self.servers.insert(connection));
+        if let Some(pool) = self.pools.get_mut(pool_id.0) {
+            pool.servers[ServerState::ActiveCancel as usize] += 1;
+        }
+        self.arm_server(id, now);
+        self.effects.push_back(Effect::Connect { server: id, to: endpoint });
+    }
+
+    /// The cancel connection is open.
+    pub(super) fn send_cancel(&mut self, id: ServerId, now: Instant) {
+        let Some(run) = self.servers.get(id.0).and_then(|s| s.cancel.as_ref()) else { return };
+        let (target, epoch, asker) = (run.target, run.epoch, run.asker);
+        let Some(server) = self.servers.get(target.0) else {
+            return self.close_server(id, "failed cancel request", now);
+        };
+        if server.epoch != epoch || server.outstanding.is_empty() || server.task != Task::None {
+            return self.close_server(id, "cancel request for idle client", now);
+        }
+        let (pid, secret) = (server.backend_pid, server.backend_secret.clone());
+        self.outbox.write(Peer::Server(id), |out| frontend::cancel_request(out, pid, &secret));
+        if let Some(run) = self.servers.get_mut(id.0).and_then(|s| s.cancel.as_mut()) {
+            run.sent = true;
+        }
+        if let Some(asker) = asker {
+            self.change_client_state(asker, ClientState::ActiveCancel);
+        }
+    }
+
+    /// A cancel connection has ended, one way or the other.
+    pub(super) fn cancel_ended(&mut self, run: &CancelRun, now: Instant) {
+        if let Some(asker) = run.asker {
+            let reason = if run.sent { "successfully sent cancel request" } else { "failed cancel request" };
+            self.close_client(asker, reason, Departure::Expelled, now);
+        }
+        let Some(server) = self.servers.get_mut(run.target.0) else { return };
+        server.cancels -= 1;
+        if server.cancels == 0 && server.state == ServerState::BeingCanceled {
+            self.release_server(run.target, now);
+        }
+    }
+}

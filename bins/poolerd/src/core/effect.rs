@@ -1,0 +1,158 @@
+//! What the core asks of the shell: bytes to send, and everything else.
+//!
+//! Bytes leave through the [`Outbox`], in order, before any [`Effect`] of the same entry is applied; so an error
+//! message always precedes the close that follows it. Ranges of the chunk given to an input entry are relayed without
+//! a copy; they are valid only until the shell has applied the outbox of that entry.
+
+use std::rc::Rc;
+
+use super::log::LogLine;
+use super::{ClientId, ServerId};
+use crate::config::Host;
+
+/// One of our two kinds of connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Peer {
+    /// An accepted connection.
+    Client(ClientId),
+    /// A connection we opened to PostgreSQL, cancel connections included.
+    Server(ServerId),
+}
+
+/// Where the bytes of an [`Op`] are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// In the chunk handed to the input entry.
+    Chunk,
+    /// In [`Outbox::own`].
+    Own,
+}
+
+/// Send `start..end` of `origin` to `to`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Op {
+    /// The receiving connection; one that is gone swallows the bytes.
+    pub to: Peer,
+    /// Which of the two byte strings the range is in.
+    pub origin: Origin,
+    /// First byte.
+    pub start: usize,
+    /// One past the last byte.
+    pub end: usize,
+}
+
+/// Bytes to send, in order.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    /// The ranges, in the order they must leave.
+    pub ops: Vec<Op>,
+    /// Bytes the core wrote itself.
+    pub own: Vec<u8>,
+}
+
+impl Outbox {
+    /// Relays `start..end` of the current chunk.
+    #[inline]
+    pub(super) fn relay(&mut self, to: Peer, start: usize, end: usize) {
+        if let Some(last) = self.ops.last_mut()
+            && last.to == to
+            && last.origin == Origin::Chunk
+            && last.end == start
+        {
+            last.end = end;
+            return;
+        }
+        self.ops.push(Op { to, origin: Origin::Chunk, start, end });
+    }
+
+    /// Sends what `write` appends.
+    #[inline]
+    pub(super) fn write(&mut self, to: Peer, write: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.own.len();
+        write(&mut self.own);
+        let end = self.own.len();
+        if let Some(last) = self.ops.last_mut()
+            && last.to == to
+            && last.origin == Origin::Own
+            && last.end == start
+        {
+            last.end = end;
+            return;
+        }
+        if end > start {
+            self.ops.push(Op { to, origin: Origin::Own, start, end });
+        }
+    }
+
+    /// Forgets everything, keeping a bounded amount of memory.
+    pub fn clear(&mut self) {
+        self.ops.clear();
+        self.own.clear();
+        self.own.shrink_to(64 * 1024);
+    }
+}
+
+/// Where a server connection goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Host as configured; a name is resolved by the shell.
+    pub host: Host,
+    /// TCP port, also part of a Unix socket's file name.
+    pub port: u16,
+}
+
+/// What an input entry did with its chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Bytes used up, from the front.
+    pub consumed: usize,
+    /// What the connection wants next.
+    pub then: Then,
+}
+
+/// See [`Taken`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// Call again when at least this many unconsumed bytes are there (1 or more), or all that will ever come.
+    Need(usize),
+    /// Keep what is left and do not call again before [`Effect::Pump`] names the connection.
+    Blocked,
+    /// The connection is closing; drop what is left.
+    Closed,
+}
+
+/// Everything the shell is asked to do, apart from sending bytes.
+#[derive(Debug)]
+pub enum Effect {
+    /// Open a connection; answer with `server_connected` or `server_failed`.
+    Connect {
+        /// The slot the connection will serve.
+        server: ServerId,
+        /// Where to.
+        to: Rc<Endpoint>,
+    },
+    /// Feed the connection its kept bytes, and read on.
+    Pump(Peer),
+    /// Send what is pending, then close. The id is no longer known to the core.
+    Close(Peer),
+    /// Write a log line.
+    Log(Box<LogLine>),
+    /// Re-read the configuration and call `reload`.
+    Reload {
+        /// The console client that waits for the outcome.
+        asker: Option<ClientId>,
+    },
+    /// Stop accepting on TCP listeners (`tcp`) or on all of them.
+    StopListening(ListenerScope),
+    /// A row for whoever watches the control socket.
+    Publish(Box<super::pressure::Pressure>),
+}
+
+/// Which listening sockets close.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListenerScope {
+    /// TCP only; the console stays reachable on the Unix socket.
+    Tcp,
+    /// All of them.
+    All,
+}

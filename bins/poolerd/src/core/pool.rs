@@ -1,0 +1,520 @@
+//! Pools: who waits, which server is free, when one more is opened.
+//!
+//! A pool is one (database, server user). Waiters stand in a queue in which a place is never searched for: a client
+//! that leaves merely takes back its ticket. Newcomers never pass waiters. Servers are opened on demand, one login
+//! at a time per pool, and only while somebody waits (or `min_pool_size` asks for it).
+//!
+//! Invariant: while a pool is not paused, a waiter means that no server is idle, and that a server is being opened
+//! or checked, a limit is reached, or the last attempt failed a moment ago.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use sluice_wire::pg::error::ErrorResponse;
+
+use super::client::{CLIENT_STATES, ClientState};
+use super::effect::{Effect, Endpoint, Peer};
+use super::log::{Event, Level};
+use super::server::{SERVER_STATES, Server, ServerState, Task};
+use super::stats::Stats;
+use super::{ClientId, Core, DatabaseId, PoolId, ServerId, Tick, UserId};
+use crate::config::{Host, PoolMode};
+
+/// What a client is greeted with, taken from the pool's latest server login.
+#[derive(Debug)]
+pub(super) struct Welcome {
+    /// ParameterStatus messages of parameters that are not tracked, as on the wire.
+    pub(super) parameters: Vec<(Vec<u8>, Vec<u8>)>,
+    /// The tracked ones.
+    pub(super) vars: super::vars::Vars,
+}
+
+/// The latest failure to get a server.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) at: Instant,
+    /// What the server said, if it was the server that refused; connect errors have no text for clients.
+    pub(super) refusal: Option<ErrorResponse>,
+}
+
+#[derive(Debug)]
+pub(super) struct Pool {
+    pub(super) database: DatabaseId,
+    /// The user of its servers.
+    pub(super) user: UserId,
+    pub(super) policy: Policy,
+    pub(super) clients: [u32; CLIENT_STATES],
+    pub(super) servers: [u32; SERVER_STATES],
+    pub(super) idle: VecDeque<ServerId>,
+    pub(super) used: VecDeque<ServerId>,
+    queue: VecDeque<(ClientId, u64)>,
+    last_ticket: u64,
+    pub(super) failure: Option<Failure>,
+    /// Which of the database's hosts is next.
+    pub(super) next_host: usize,
+    /// Hosts tried since the last success, so that a round over all of them waits only once.
+    pub(super) hosts_failed: usize,
+    pub(super) welcome: Option<Rc<Welcome>>,
+    pub(super) stats: Stats,
+    pub(super) pressure: super::pressure::Gauge,
+    /// When the last client left; `None` while there are clients.
+    pub(super) last_client_at: Option<Instant>,
+    pub(super) last_lifetime_close: Option<Instant>,
+    /// Most servers it may still have after a reload made it smaller.
+    pub(super) largest_size: u32,
+    pub(super) timer: Option<Instant>,
+}
+
+impl Pool {
+    pub(super) fn new(database: DatabaseId, user: UserId, policy: Policy, now: Instant) -> Self {
+        Pool {
+            database,
+            user,
+            policy,
+            clients: [0; CLIENT_STATES],
+            servers: [0; SERVER_STATES],
+            idle: VecDeque::new(),
+            used: VecDeque::new(),
+            queue: VecDeque::new(),
+            last_ticket: 0,
+            failure: None,
+            next_host: 0,
+            hosts_failed: 0,
+            welcome: None,
+            stats: Stats::default(),
+            pressure: super::pressure::Gauge::new(now),
+            last_client_at: Some(now),
+            last_lifetime_close: None,
+            largest_size: 0,
+            timer: None,
+        }
+    }
+
+    pub(super) fn client_count(&self, state: ClientState) -> u32 {
+        self.clients[state as usize]
+    }
+
+    pub(super) fn server_count(&self, state: ServerState) -> u32 {
+        self.servers[state as usize]
+    }
+
+    /// Clients that want a server: with a request, or for their greeting.
+    pub(super) fn waiting(&self) -> u32 {
+        self.client_count(ClientState::Waiting) + self.client_count(ClientState::WaitLogin)
+    }
+
+    /// Server connections that count towards `pool_size`.
+    pub(super) fn size(&self) -> u32 {
+        self.servers.iter().sum::<u32>() - self.server_count(ServerState::ActiveCancel)
+    }
+
+    pub(super) fn all_clients(&self) -> u32 {
+        self.clients.iter().sum()
+    }
+
+    /// The queue, oldest first, abandoned places left out.
+    pub(super) fn waiters<'a>(&'a self, core: &'a Core) -> impl Iterator<Item = ClientId> + 'a {
+        self.queue.iter().filter(|&&(id, ticket)| core.holds_ticket(id, ticket)).map(|&(id, _)| id)
+    }
+}
+
+/// The settings of one pool, resolved: user before database before global.
+#[derive(Clone, Debug)]
+pub(super) struct Policy {
+    pub(super) mode: PoolMode,
+    /// 0: no limit, as for all counts here.
+    pub(super) size: u32,
+    pub(super) min_size: u32,
+    pub(super) reserve_size: u32,
+    pub(super) database_servers: u32,
+    pub(super) user_servers: u32,
+    pub(super) lifetime: Duration,
+    pub(super) query_wait_timeout: Option<Duration>,
+    pub(super) query_timeout: Option<Duration>,
+    pub(super) idle_transaction_timeout: Option<Duration>,
+    pub(super) transaction_timeout: Option<Duration>,
+    pub(super) client_idle_timeout: Option<Duration>,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Policy {
+            mode: PoolMode::Session,
+            size: 0,
+            min_size: 0,
+            reserve_size: 0,
+            database_servers: 0,
+            user_servers: 0,
+            lifetime: Duration::MAX,
+            query_wait_timeout: None,
+            query_timeout: None,
+            idle_transaction_timeout: None,
+            transaction_timeout: None,
+            client_idle_timeout: None,
+        }
+    }
+}
+
+impl Core {
+    #[inline]
+    fn holds_ticket(&self, id: ClientId, ticket: u64) -> bool {
+        self.clients.get(id.0).is_some_and(|c| c.ticket == ticket)
+    }
+
+    /// A request has begun: links the client to a server now, or puts it into the queue.
+    pub(super) fn acquire(&mut self, id: ClientId, now: Instant) -> Acquired {
+        let Some(pool_id) = self.clients.get(id.0).and_then(|c| c.pool) else { return Acquired::Gone };
+        if self.is_runnable(pool_id)
+            && self.pools.get(pool_id.0).is_some_and(|p| p.client_count(ClientState::Waiting) == 0)
+            && let Some(server) = self.find_idle_server(pool_id, now)
+        {
+            self.link(id, server, now);
+            return Acquired::Linked;
+        }
+        if let Some(error) = self.recent_refusal(pool_id, now) {
+            self.expel_with(id, &Core::cached_refusal(&error), now);
+            return Acquired::Gone;
+        }
+        self.enqueue(id, ClientState::Waiting, now);
+        self.open_if_wanted(pool_id, now);
+        Acquired::Queued
+    }
+
+    /// May this pool hand out servers?
+    pub(super) fn is_runnable(&self, pool_id: PoolId) -> bool {
+        let Some(pool) = self.pools.get(pool_id.0) else { return false };
+        !self.is_paused() && self.databases.get(pool.database.0).is_some_and(|d| !d.paused)
+    }
+
+    /// Joins the queue at its end.
+    pub(super) fn enqueue(&mut self, id: ClientId, state: ClientState, now: Instant) {
+        self.change_client_state(id, state);
+        let Some(client) = self.clients.get_mut(id.0) else { return };
+        client.waiting_since = Some(now);
+        client.notified = false;
+        if state == ClientState::Waiting
+            && let Some(pool) = client.pool.and_then(|p| self.pools.get_mut(p.0))
+        {
+            pool.last_ticket += 1;
+            client.ticket = pool.last_ticket;
+            // Abandoned places are dropped when they outnumber the others, so the queue stays as long as the crowd.
+            if pool.queue.len() > 2 * pool.client_count(ClientState::Waiting) as usize + 16 {
+                let clients = &self.clients;
+                pool.queue.retain(|&(id, ticket)| clients.get(id.0).is_some_and(|c| c.ticket == ticket));
+            }
+            let ticket = pool.last_ticket;
+            pool.queue.push_back((id, ticket));
+        }
+        self.arm_client(id, now);
+    }
+
+    /// The top of the idle list, past servers that should no longer be used.
+    fn find_idle_server(&mut self, pool_id: PoolId, now: Instant) -> Option<ServerId> {
+        loop {
+            let pool = self.pools.get(pool_id.0)?;
+            let Some(&id) = pool.idle.back() else { break };
+            let server = self.servers.get(id.0)?;
+            if server.close_needed {
+                self.close_server(id, "obsolete connection", now);
+                continue;
+            }
+            if self.check_is_due(id, now) {
+                self.change_server_state(id, ServerState::Used, now);
+                continue;
+            }
+            return Some(id);
+        }
+        None
+    }
+
+    fn check_is_due(&self, id: ServerId, now: Instant) -> bool {
+        let global = &self.config.global;
+        if matches!(global.server_check_query, crate::config::CheckQuery::None) {
+            return false;
+        }
+        let idle = self.servers.get(id.0).map(|s| now.saturating_duration_since(s.since));
+        idle.is_some_and(|idle| idle > global.server_check_delay)
+    }
+
+    /// Joins a waiting or idle client with an idle server.
+    pub(super) fn link(&mut self, client_id: ClientId, server_id: ServerId, now: Instant) {
+        self.change_server_state(server_id, ServerState::Active, now);
+        self.change_client_state(client_id, ClientState::Active);
+        let (Some(client), Some(server)) =
+            (self.clients.get_mut(client_id.0), self.servers.get_mut(server_id.0))
+        else {
+            return;
+        };
+        client.link = Some(server_id);
+        client.ticket = 0;
+        server.link = Some(client_id);
+        server.epoch += 1;
+        server.request_at = now;
+        server.last_reply_at = now;
+        let waited = client.waiting_since.take().map(|since| now.saturating_duration_since(since));
+        if let Some(pool) = self.pools.get_mut(server.pool.0) {
+            pool.stats.now.server_assignments += 1;
+            pool.pressure.assigned(waited.unwrap_or_default());
+            if let Some(waited) = waited {
+                pool.stats.now.wait_us += waited.as_micros() as u64;
+            }
+        }
+        if client.vars.differ_from(&server.vars) {
+            let mut sql = Vec::new();
+            client.vars.write_sets(&server.vars, &self.tracked, &mut sql);
+            client.held = true;
+            self.run_task(server_id, Task::SetVars, &sql, now);
+        }
+        self.arm_server(server_id, now);
+        self.arm_client(client_id, now);
+    }
+
+    /// Takes the client off its server: the server owes it nothing any more.
+    pub(super) fn unlink(&mut self, client_id: ClientId, now: Instant) {
+        let Some(client) = self.clients.get_mut(client_id.0) else { return };
+        let Some(server_id) = client.link.take() else { return };
+        client.held = false;
+        client.transaction_since = None;
+        client.query_since = None;
+        client.request_at = now;
+        if let Some(server) = self.servers.get_mut(server_id.0) {
+            server.link = None;
+        }
+        if self.clients.get(client_id.0).is_some_and(|c| c.state == ClientState::Active) {
+            self.change_client_state(client_id, ClientState::Idle);
+        }
+        self.arm_client(client_id, now);
+    }
+
+    /// A clean server without a client: closes, cleans, checks or reuses it.
+    pub(super) fn release_server(&mut self, id: ServerId, now: Instant) {
+        let Some(server) = self.servers.get_mut(id.0) else { return };
+        debug_assert!(server.is_clean() && server.link.is_none(), "only a clean server is released");
+        server.task = Task::None;
+        let (pool_id, cancels, close_needed) = (server.pool, server.cancels, server.close_needed);
+        if self.lifetime_is_over(id, now) {
+            self.note_lifetime_close(pool_id, now);
+            return self.close_server(id, "server lifetime over", now);
+        }
+        if close_needed {
+            return self.close_server(id, "obsolete connection", now);
+        }
+        if self.has_database_paused(pool_id) {
+            return self.close_server(id, "pause mode", now);
+        }
+        if cancels > 0 {
+            return self.change_server_state(id, ServerState::BeingCanceled, now);
+        }
+        if self.servers_over_size(pool_id) {
+            return self.close_server(id, "too many servers in the pool", now);
+        }
+        self.change_server_state(id, ServerState::Idle, now);
+        self.arm_server(id, now);
+        self.serve_waiters(pool_id, now);
+        self.reply_to_waiting_consoles(now);
+    }
+
+    /// Gives idle servers to the clients that have waited longest.
+    pub(super) fn serve_waiters(&mut self, pool_id: PoolId, now: Instant) {
+        while self.is_runnable(pool_id) {
+            let Some(client) = self.first_waiter(pool_id) else { break };
+            let Some(server) = self.find_idle_server(pool_id, now) else { break };
+            if let Some(pool) = self.pools.get_mut(pool_id.0) {
+                pool.queue.pop_front();
+            }
+            self.link(client, server, now);
+            self.effects.push_back(Effect::Pump(Peer::Client(client)));
+        }
+        self.open_if_wanted(pool_id, now);
+    }
+
+    /// The first client still in the queue; abandoned places before it are dropped.
+    pub(super) fn first_waiter(&mut self, pool_id: PoolId) -> Option<ClientId> {
+        let pool = self.pools.get_mut(pool_id.0)?;
+        while let Some(&(id, ticket)) = pool.queue.front() {
+            if self.clients.get(id.0).is_some_and(|c| c.ticket == ticket) {
+                return Some(id);
+            }
+            pool.queue.pop_front();
+        }
+        None
+    }
+
+    fn servers_over_size(&self, pool_id: PoolId) -> bool {
+        let Some(pool) = self.pools.get(pool_id.0) else { return false };
+        pool.policy.size > 0 && pool.size() > pool.policy.size + pool.policy.reserve_size
+    }
+
+    /// Opens a server, or checks one, if somebody waits and nothing stands in the way.
+    pub(super) fn open_if_wanted(&mut self, pool_id: PoolId, now: Instant) {
+        let Some(pool) = self.pools.get(pool_id.0) else { return };
+        if pool.waiting() == 0 || !self.is_runnable(pool_id) || self.shutting_down() {
+            return;
+        }
+        if pool.client_count(ClientState::Waiting) == 0 && pool.welcome.is_some() {
+            return;
+        }
+        if pool.server_count(ServerState::Login) > 0
+            || pool.server_count(ServerState::Tested) > 0
+            || !pool.idle.is_empty()
+        {
+            return;
+        }
+        if let Some(&id) = pool.used.back() {
+            return self.check_server(id, now);
+        }
+        self.open_server(pool_id, Demand::Waiter, now);
+    }
+
+    /// Opens one server connection if the limits allow it.
+    pub(super) fn open_server(&mut self, pool_id: PoolId, demand: Demand, now: Instant) {
+        let retry = self.config.global.server_login_retry;
+        let Some(pool) = self.pools.get(pool_id.0) else { return };
+        let (size, reserve) = (pool.policy.size, pool.policy.reserve_size);
+        if pool.server_count(ServerState::Login) > 0 {
+            return;
+        }
+        if let Some(failure) = &pool.failure
+            && pool.hosts_failed == 0
+            && now.saturating_duration_since(failure.at) < retry
+        {
+            let at = failure.at + retry;
+            return self.arm_pool(pool_id, at);
+        }
+        if size > 0 && pool.size() >= size {
+            if demand != Demand::Waiter || pool.size() >= size + reserve {
+                return;
+            }
+            // The reserve opens when the first in the queue has waited long enough; 0 keeps it shut.
+            let Some(patience) = self.config.global.reserve_pool_timeout else { return };
+            let Some(since) =
+                self.first_waiter(pool_id).and_then(|c| self.clients.get(c.0)).and_then(|c| c.waiting_since)
+            else {
+                return;
+            };
+            if now.saturating_duration_since(since) < patience {
+                return self.arm_pool(pool_id, since + patience);
+            }
+            self.log_pool(Level::Log, Event::ReservePool, pool_id, "taking connection from reserve_pool");
+        }
+        let Some(pool) = self.pools.get(pool_id.0) else { return };
+        let (database, user) = (pool.database, pool.user);
+        let (database_limit, user_limit) = (pool.policy.database_servers, pool.policy.user_servers);
+        let full = |limit: u32, count: u32| limit > 0 && count >= limit;
+        if full(database_limit, self.databases.get(database.0).map_or(0, |d| d.servers))
+            && !self.evict(now, |pool| pool.database == database)
+        {
+            return;
+        }
+        if full(user_limit, self.users.get(user.0).map_or(0, |u| u.servers))
+            && !self.evict(now, |pool| pool.user == user)
+        {
+            return;
+        }
+        self.connect_server(pool_id, now);
+    }
+
+    /// Closes the longest idle server of the pools that share a limit. Answers whether there was one.
+    fn evict(&mut self, now: Instant, shares: impl Fn(&Pool) -> bool) -> bool {
+        let candidates = self.pools.iter().filter(|(_, pool)| shares(pool));
+        let longest = candidates
+            .flat_map(|(_, pool)| pool.idle.iter().chain(&pool.used))
+            .filter_map(|&id| self.servers.get(id.0).map(|s| (s.since, id)))
+            .min_by_key(|&(since, _)| since);
+        let Some((_, id)) = longest else { return false };
+        self.close_server(id, "evicted", now);
+        true
+    }
+
+    fn connect_server(&mut self, pool_id: PoolId, now: Instant) {
+        let Some(endpoint) = self.next_endpoint(pool_id) else { return };
+        let server = Server::new(self, pool_id, Rc::clone(&endpoint), now);
+        let id = ServerId(self.servers.insert(server));
+        if let Some(pool) = self.pools.get_mut(pool_id.0) {
+            pool.servers[ServerState::Login as usize] += 1;
+            let (database, user) = (pool.database, pool.user);
+            if let Some(database) = self.databases.get_mut(database.0) {
+                database.servers += 1;
+            }
+            if let Some(user) = self.users.get_mut(user.0) {
+                user.servers += 1;
+            }
+        }
+        self.arm_server(id, now);
+        self.effects.push_back(Effect::Connect { server: id, to: endpoint });
+    }
+
+    fn next_endpoint(&mut self, pool_id: PoolId) -> Option<Rc<Endpoint>> {
+        let pool = self.pools.get_mut(pool_id.0)?;
+        let config = &self.databases.get(pool.database.0)?.config;
+        let count = config.host.len();
+        let host = if count == 0 {
+            Host::Unix(self.config.global.unix_socket_dir.clone())
+        } else {
+            config.host[pool.next_host % count].clone()
+        };
+        if count > 1 && config.load_balance_hosts == crate::config::LoadBalance::RoundRobin {
+            pool.next_host = (pool.next_host + 1) % count;
+        }
+        Some(Rc::new(Endpoint { host, port: config.port }))
+    }
+
+    /// The error to answer at once, while the pool has no server and a login was refused a moment ago.
+    pub(super) fn recent_refusal(&self, pool_id: PoolId, now: Instant) -> Option<ErrorResponse> {
+        let pool = self.pools.get(pool_id.0)?;
+        let failure = pool.failure.as_ref()?;
+        let usable = pool.size() - pool.server_count(ServerState::Login);
+        let recent = now.saturating_duration_since(failure.at) < self.config.global.server_login_retry;
+        if usable == 0 && recent { failure.refusal.clone() } else { None }
+    }
+
+    pub(super) fn cached_refusal(error: &ErrorResponse) -> ErrorResponse {
+        let text =
+            format!("server login has been failing, cached error: {} (server_login_retry)", error.message);
+        ErrorResponse { message: text.into(), ..error.clone() }
+    }
+
+    /// Schedules a look at the pool.
+    pub(super) fn arm_pool(&mut self, id: PoolId, at: Instant) {
+        let Some(pool) = self.pools.get_mut(id.0) else { return };
+        if pool.timer.is_none_or(|armed| at < armed) {
+            pool.timer = Some(at);
+            self.timers.schedule(at, Tick::Pool(id));
+        }
+    }
+
+    fn has_database_paused(&self, pool_id: PoolId) -> bool {
+        self.pools.get(pool_id.0).is_some_and(|_| !self.is_runnable(pool_id))
+    }
+
+    fn lifetime_is_over(&self, id: ServerId, now: Instant) -> bool {
+        let Some(server) = self.servers.get(id.0) else { return false };
+        let lifetime = self.pools.get(server.pool.0).map_or(Duration::MAX, |p| p.policy.lifetime);
+        if lifetime == Duration::ZERO {
+            return true;
+        }
+        now.saturating_duration_since(server.connected_at) >= lifetime
+            && self.lifetime_close_is_due(server.pool, now)
+    }
+}
+
+/// Why a server is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Demand {
+    /// Somebody waits.
+    Waiter,
+    /// `min_pool_size`.
+    Minimum,
+}
+
+/// What became of a request for a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Acquired {
+    /// Go on (unless the client is held for its SETs).
+    Linked,
+    /// In the queue.
+    Queued,
+    /// Refused and closed.
+    Gone,
+}

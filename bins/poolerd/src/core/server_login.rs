@@ -1,0 +1,181 @@
+//! Logging in to a server, and what follows before the first client may use it.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use sluice_wire::pg::error::{ErrorResponse, Severity};
+use sluice_wire::pg::frame::{self, HEADER_LEN};
+use sluice_wire::pg::login::{self, Credentials, Login, LoginError, StartupParams, Step as LoginStep};
+use sluice_wire::pg::scram::Secret;
+use sluice_wire::pg::sqlstate::SqlState;
+
+use super::client::Address;
+use super::effect::Peer;
+use super::pool::Welcome;
+use super::requests::Step;
+use super::server::{ServerState, Task};
+use super::vars::Vars;
+use super::{Core, PoolId, ServerId};
+
+/// A login under way.
+#[derive(Debug)]
+pub(super) struct ServerLogin {
+    machine: Login,
+    parameters: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Core {
+    /// The shell has connected.
+    pub fn server_connected(&mut self, id: ServerId, peer: Address, local: Address, now: Instant) {
+        let Some(server) = self.servers.get_mut(id.0) else { return };
+        server.peer = Some(peer);
+        server.local = Some(local);
+        server.connected_at = now;
+        if server.state == ServerState::ActiveCancel {
+            self.send_cancel(id, now);
+        } else {
+            self.log_new_server(id);
+            self.start_login(id);
+        }
+        self.check_invariants();
+    }
+
+    fn start_login(&mut self, id: ServerId) {
+        let Some(pool) = self.servers.get(id.0).and_then(|s| self.pools.get(s.pool.0)) else { return };
+        let (Some(database), Some(user)) = (self.databases.get(pool.database.0), self.users.get(pool.user.0))
+        else {
+            return;
+        };
+        let config = &database.config;
+        let others = config
+            .startup_parameters
+            .iter()
+            .map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec()))
+            .collect();
+        let params = StartupParams { database: config.dbname.as_bytes().to_vec(), others };
+        let secret = match &config.password {
+            Some(password) => Some(Secret::parse(password.as_bytes())),
+            None => self.config.secrets.secret(&*user.name).cloned(),
+        };
+        let credentials =
+            Credentials { user: user.name.as_bytes().to_vec(), secret, scram_keys: user.scram_keys.clone() };
+        let machine = Login::new(params, credentials, self.random.nonce());
+        self.outbox.write(Peer::Server(id), |out| machine.start(out));
+        if let Some(server) = self.servers.get_mut(id.0) {
+            server.login = Some(Box::new(ServerLogin { machine, parameters: Vec::new() }));
+        }
+    }
+
+    /// A message of a server that has not said ReadyForQuery yet.
+    pub(super) fn login_reply(&mut self, id: ServerId, chunk: &[u8], at: usize, now: Instant) -> Step {
+        let header = match frame::header(&chunk[at..]) {
+            Ok(Some(header)) => header,
+            Ok(None) => return Step::Need(HEADER_LEN),
+            Err(_) => return self.login_broken(id, "bad packet header from server", now),
+        };
+        // Judged by what it claims, before a byte of it is kept.
+        if header.body_len() > login::body_len_max(header.tag) {
+            return self.login_broken(id, "message too long in server login", now);
+        }
+        if chunk.len() - at < header.total() {
+            return Step::Need(header.total());
+        }
+        let body = &chunk[at + HEADER_LEN..at + header.total()];
+        let Some(server) = self.servers.get_mut(id.0) else { return Step::Closed };
+        let Some(login) = &mut server.login else { return Step::Closed };
+        let mut answer = Vec::new();
+        match login.machine.handle(header.tag, body, &mut answer) {
+            Ok(LoginStep::Continue | LoginStep::Notice(_)) => {
+                self.outbox.write(Peer::Server(id), |out| out.extend_from_slice(&answer));
+            }
+            Ok(LoginStep::Parameter(name, value)) => {
+                if let Some(at) = self.tracked.position(name) {
+                    server.vars.set(at, self.values.intern(value));
+                } else {
+                    login.parameters.push((name.to_vec(), value.to_vec()));
+                }
+            }
+            Ok(LoginStep::Key(pid, secret)) => {
+                server.backend_pid = pid;
+                server.backend_secret = secret.into();
+            }
+            Ok(LoginStep::Ready) => self.login_done(id, now),
+            Err(error) => return self.login_refused(id, &error, now),
+        }
+        if self.servers.get(id.0).is_none() { Step::Closed } else { Step::Used(header.total()) }
+    }
+
+    fn login_broken(&mut self, id: ServerId, reason: &str, now: Instant) -> Step {
+        self.login_failed(id, None, reason, now);
+        Step::Closed
+    }
+
+    fn login_refused(&mut self, id: ServerId, error: &LoginError, now: Instant) -> Step {
+        if let Some(text) = error.log_text() {
+            self.log_server_text(id, text);
+        }
+        let reason = match error {
+            LoginError::Server(refusal) => {
+                let severity = refusal.severity.as_deref().unwrap_or("FATAL");
+                format!("server login failed: {severity} {}", refusal.message)
+            }
+            other => other.to_string(),
+        };
+        let refusal = match error {
+            LoginError::Server(refusal) => ErrorResponse::new(
+                Severity::Fatal,
+                refusal.sqlstate.unwrap_or(SqlState::PROTOCOL_VIOLATION),
+                reason.clone(),
+            ),
+            other => ErrorResponse::new(Severity::Fatal, SqlState::PROTOCOL_VIOLATION, other.to_string()),
+        };
+        // A key learnt from a client may be the one that does not fit.
+        if let Some(user) = self.servers.get(id.0).and_then(|s| self.pools.get(s.pool.0)).map(|p| p.user)
+            && let Some(user) = self.users.get_mut(user.0)
+        {
+            user.scram_keys = None;
+        }
+        self.login_failed(id, Some(refusal), &reason, now);
+        Step::Closed
+    }
+
+    fn login_done(&mut self, id: ServerId, now: Instant) {
+        let Some(server) = self.servers.get_mut(id.0) else { return };
+        let Some(login) = server.login.take() else { return };
+        let pool_id = server.pool;
+        let welcome = Welcome { parameters: login.parameters, vars: server.vars.clone() };
+        let Some(pool) = self.pools.get_mut(pool_id.0) else { return };
+        pool.welcome = Some(Rc::new(welcome));
+        pool.failure = None;
+        pool.hosts_failed = 0;
+        if let (Some(keys), Some(user)) = (login.machine.into_scram_keys(), self.users.get_mut(pool.user.0)) {
+            user.scram_keys = Some(keys);
+        }
+        let query =
+            self.databases.get(pool.database.0).and_then(|database| database.config.connect_query.clone());
+        match query {
+            Some(sql) => self.run_task(id, Task::ConnectQuery, sql.as_bytes(), now),
+            None => self.server_ready(id, now),
+        }
+    }
+
+    /// The server may be used.
+    pub(super) fn server_ready(&mut self, id: ServerId, now: Instant) {
+        let Some(pool) = self.servers.get(id.0).map(|s| s.pool) else { return };
+        self.greet_waiting(pool, now);
+        self.release_server(id, now);
+    }
+
+    /// A parameter that is not tracked has changed while nobody used the server.
+    pub(super) fn refresh_welcome(&mut self, pool: PoolId, name: &[u8], value: &[u8]) {
+        let Some(pool) = self.pools.get_mut(pool.0) else { return };
+        let Some(old) = &pool.welcome else { return };
+        let mut parameters = old.parameters.clone();
+        match parameters.iter_mut().find(|(known, _)| known == name) {
+            Some((_, known)) => *known = value.to_vec(),
+            None => parameters.push((name.to_vec(), value.to_vec())),
+        }
+        let vars: Vars = old.vars.clone();
+        pool.welcome = Some(Rc::new(Welcome { parameters, vars }));
+    }
+}
