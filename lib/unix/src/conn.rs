@@ -265,6 +265,21 @@ impl Conn {
         count
     }
 
+    /// Takes all bytes put aside out of the connection, so that they can be handled while it is written to.
+    #[inline]
+    pub fn take_kept(&mut self) -> Option<Box<Buf>> {
+        self.input.take()
+    }
+
+    /// Puts back what [`Conn::take_kept`] took, as far as it is not handled yet.
+    pub fn put_kept(&mut self, pool: &mut BufPool, kept: Box<Buf>) {
+        if kept.is_empty() {
+            pool.put(kept);
+        } else {
+            self.input = Some(kept);
+        }
+    }
+
     /// Whether a read may find something: the owner must not wait for an event before it has tried.
     #[inline]
     #[must_use]

@@ -10,6 +10,7 @@
 pub mod buf;
 pub mod conn;
 pub mod listener;
+pub mod log;
 pub mod notify;
 pub mod poller;
 pub mod privs;

@@ -3,7 +3,9 @@
 //! Each function here is safe to call, does one system call or C function, and knows nothing of its callers.
 #![expect(unsafe_code, reason = "the project's one place for calls no safe wrapper exists for")]
 
+use std::ffi::CStr;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd};
 
 use nix::libc;
@@ -21,4 +23,83 @@ pub(crate) fn set_defer_accept(listener: &impl AsFd, wait_s: i32) -> io::Result<
         )
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Which clock on the wall.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Zone {
+    /// The machine's, or the one `TZ` names.
+    Local,
+    /// Universal time.
+    Utc,
+}
+
+/// A moment as a clock on the wall shows it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Calendar {
+    pub(crate) year: i64,
+    pub(crate) month: i32,
+    pub(crate) day: i32,
+    pub(crate) hour: i32,
+    pub(crate) minute: i32,
+    pub(crate) second: i32,
+    zone: [u8; Calendar::ZONE_LEN],
+}
+
+impl Calendar {
+    /// Room for an abbreviation: POSIX asks for 6 characters at least, the time zone database has up to 6.
+    const ZONE_LEN: usize = 15;
+
+    /// Abbreviation of the zone, such as `UTC` or `CEST`.
+    pub(crate) fn zone(&self) -> &str {
+        let len = self.zone.iter().position(|byte| *byte == 0).unwrap_or(Self::ZONE_LEN);
+        std::str::from_utf8(&self.zone[..len]).unwrap_or_default()
+    }
+}
+
+/// The moment `unix_s` seconds after 1970 (negative: before) on the clocks of `zone`.
+pub(crate) fn calendar(unix_s: i64, zone: Zone) -> Calendar {
+    let mut parts = MaybeUninit::<libc::tm>::zeroed();
+    // SAFETY: both functions read one time_t and write one tm, all or part of it if the year is out of range;
+    // what they leave is zero, a valid value of each field (integers, and a pointer that may be null).
+    let parts = unsafe {
+        match zone {
+            Zone::Local => libc::localtime_r(&raw const unix_s, parts.as_mut_ptr()),
+            Zone::Utc => libc::gmtime_r(&raw const unix_s, parts.as_mut_ptr()),
+        };
+        parts.assume_init()
+    };
+    let mut name = [0; Calendar::ZONE_LEN];
+    if !parts.tm_zone.is_null() {
+        // SAFETY: tm_zone points to a string of the C library that lives until the zone is changed by tzset, which
+        // nothing in this process calls a second time; it is copied here and the pointer goes no further.
+        let bytes = unsafe { CStr::from_ptr(parts.tm_zone) }.to_bytes();
+        let len = bytes.len().min(Calendar::ZONE_LEN);
+        name[..len].copy_from_slice(&bytes[..len]);
+    }
+    Calendar {
+        year: i64::from(parts.tm_year) + 1900,
+        month: parts.tm_mon + 1,
+        day: parts.tm_mday,
+        hour: parts.tm_hour,
+        minute: parts.tm_min,
+        second: parts.tm_sec,
+        zone: name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ends_of_time_do_no_harm() {
+        for unix_s in [i64::MIN, i64::MAX] {
+            for zone in [Zone::Local, Zone::Utc] {
+                assert!(calendar(unix_s, zone).zone().len() <= Calendar::ZONE_LEN);
+            }
+        }
+        let start = calendar(0, Zone::Utc);
+        assert_eq!((start.year, start.month, start.day, start.hour), (1970, 1, 1, 0));
+    }
 }
