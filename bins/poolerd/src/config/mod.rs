@@ -7,6 +7,8 @@
 mod check;
 pub mod command;
 mod database;
+#[cfg(test)]
+mod documents;
 mod entries;
 mod load;
 mod pairs;
