@@ -7,6 +7,7 @@ use poolerd::config::command::{Command, Start, USAGE, command};
 use poolerd::config::{ENVIRONMENT_PREFIX, Severity, Snapshot, load};
 use sluice_cli::exit::Exit;
 use sluice_cli::help::synopsis;
+use sluice_unix::privs;
 
 fn main() -> Exit {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
@@ -51,6 +52,13 @@ fn run(start: Start) -> Exit {
         Ok(read) => read,
         Err(exit) => return exit,
     };
+    if privs::is_root() && snapshot.global.user.is_none() {
+        eprintln!("poolerd: root should not run this program: set user, or give --user");
+        return Exit::Usage;
+    }
+    if start.reboot {
+        eprintln!("poolerd: --reboot has no effect yet");
+    }
     if start.daemon && snapshot.global.pidfile.is_none() {
         eprintln!("poolerd: --daemon needs pidfile to be set");
         return Exit::Usage;
