@@ -205,8 +205,9 @@ fn replace_names(text: &[u8], needle: &[u8], replacement: &[u8], out: &mut Vec<u
     out.extend_from_slice(&text[copied..]);
 }
 
+/// Whether a byte next to a name would belong to it. Not beyond ASCII: translated messages quote with »« and the like.
 fn is_name_byte(byte: &u8) -> bool {
-    byte.is_ascii_alphanumeric() || *byte == b'_' || !byte.is_ascii()
+    byte.is_ascii_alphanumeric() || *byte == b'_'
 }
 
 #[cfg(test)]
@@ -264,6 +265,9 @@ mod tests {
         assert_eq!(fields.message(), Some(&b"prepared statement \"mine\" does not exist"[..]));
         assert_eq!(fields.field(b'W'), Some(&b"mine, P_12, xP_1"[..]));
         assert_eq!(fields.field(b'F'), Some(&b"P_1"[..]));
+        out.clear();
+        replace_in_fields("M»P_1« P_1\0\0".as_bytes(), b"P_1", b"mine", &mut out);
+        assert_eq!(Fields::new(&out).message(), Some("»mine« mine".as_bytes()));
         out.clear();
         replace_in_fields(BODY, b"", b"x", &mut out);
         assert_eq!(out, BODY);

@@ -133,9 +133,7 @@ impl StartupError {
         if METHODS.iter().any(|method| bytes.starts_with(method)) || bytes.starts_with(b"PRI * HT") {
             Some("This is a PostgreSQL port, and the request looks like HTTP.")
         } else if bytes.starts_with(&[0x16, 0x03]) {
-            Some(
-                "The peer began TLS at once, which is not offered here; it may ask for it with an SSLRequest.",
-            )
+            Some("The request looks like TLS without an SSLRequest before it, which is not offered here.")
         } else {
             None
         }
