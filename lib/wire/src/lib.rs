@@ -5,7 +5,7 @@
 //! a buffer of the caller and always produce whole, well-formed messages.
 //!
 //! * [`pg`]: the PostgreSQL frontend/backend protocol, version 3.
-//! * [`line`]: newline framing with a limit.
+//! * [`mod@line`]: newline framing with a limit.
 //! * [`control`]: the JSON-lines contract that the programs speak to each other and to their operators.
 
 pub mod control;
