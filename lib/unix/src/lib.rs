@@ -9,6 +9,7 @@
 
 pub mod buf;
 pub mod conn;
+pub mod control;
 pub mod listener;
 pub mod log;
 pub mod notify;

@@ -7,15 +7,20 @@
 //! that the peer can be told no, and says [`Accepted::Exhausted`]: the owner then pauses accepting and tries
 //! again by timer (no edge will come for connections that wait already).
 
+use std::env;
+use std::fmt;
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::ops::Range;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
+use std::process;
 
 use nix::errno::Errno;
-use nix::sys::socket::{self, AddressFamily, Backlog, SockaddrStorage, sockopt};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::socket::{self, AddressFamily, Backlog, SockaddrLike, SockaddrStorage, sockopt};
 
 use crate::raw;
 use crate::stream::{Address, Stream, TcpOptions, non_blocking_socket, unix_address};
@@ -61,15 +66,18 @@ pub enum ListenError {
     InUse,
     /// There is a file of that name and it is not a socket.
     NotASocket,
+    /// A descriptor the service manager passed cannot be listened on.
+    Inherited(RawFd, io::Error),
     /// The kernel refused the call named.
     Call(&'static str, io::Error),
 }
 
-impl std::fmt::Display for ListenError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for ListenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::InUse => f.write_str("unix socket is in use, cannot continue"),
             Self::NotASocket => f.write_str("a file of that name exists and is not a socket"),
+            Self::Inherited(number, error) => write!(f, "inherited descriptor {number}: {error}"),
             Self::Call(call, error) => write!(f, "{call}(): {error}"),
         }
     }
@@ -156,6 +164,38 @@ impl Listener {
         }
         listen(&socket, how.backlog)?;
         Self::with(Socket::Unix(mio::net::UnixListener::from_std(socket.into())), Some(file))
+    }
+
+    /// The listening sockets a service manager opened for us (sd_listen_fds(3)), TCP or Unix; usually none. Call once,
+    /// before the loop. The socket file of a Unix one is the manager's, so it stays.
+    ///
+    /// # Errors
+    /// [`ListenError::Inherited`] when one of the descriptors passed is not a listening stream socket.
+    pub fn inherited() -> Result<Vec<Self>, ListenError> {
+        let pid = env::var("LISTEN_PID").ok();
+        let count = env::var("LISTEN_FDS").ok();
+        inherited_numbers(pid.as_deref(), count.as_deref()).map(Self::inherit).collect()
+    }
+
+    /// Takes over the listening socket that is descriptor `number`.
+    fn inherit(number: RawFd) -> Result<Self, ListenError> {
+        let wrong = |error: io::Error| ListenError::Inherited(number, error);
+        let socket = raw::inherited(number).map_err(wrong)?;
+        let failed = |error: Errno| wrong(error.into());
+        fcntl(&socket, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(failed)?;
+        if !socket::getsockopt(&socket, sockopt::AcceptConn).map_err(failed)? {
+            return Err(wrong(io::Error::other("not a listening socket")));
+        }
+        let address: SockaddrStorage = socket::getsockname(number).map_err(failed)?;
+        match address.family() {
+            Some(AddressFamily::Inet | AddressFamily::Inet6) => {
+                Self::with(Socket::Tcp(mio::net::TcpListener::from_std(socket.into())), None)
+            }
+            Some(AddressFamily::Unix) => {
+                Self::with(Socket::Unix(mio::net::UnixListener::from_std(socket.into())), None)
+            }
+            _ => Err(wrong(io::Error::other("neither a TCP nor a Unix socket"))),
+        }
     }
 
     /// Accepts one connection.
@@ -308,6 +348,16 @@ fn remove_stale(path: &str) -> Result<(), ListenError> {
     }
 }
 
+/// sd_listen_fds(3): descriptors 3 and up, if the variables are meant for this process.
+fn inherited_numbers(pid: Option<&str>, count: Option<&str>) -> Range<RawFd> {
+    const FIRST: RawFd = 3;
+    const COUNT_MAX: RawFd = 256;
+    let ours = pid.is_some_and(|pid| pid.parse() == Ok(process::id()));
+    let count =
+        count.and_then(|count| count.parse().ok()).filter(|count| ours && (0..=COUNT_MAX).contains(count));
+    FIRST..FIRST + count.unwrap_or(0)
+}
+
 fn reserve() -> io::Result<File> {
     File::open("/dev/null")
 }
@@ -324,6 +374,7 @@ mod tests {
     use crate::stream::Keepalive;
     use crate::token::Token;
     use std::net::{Ipv4Addr, Ipv6Addr, TcpStream};
+    use std::os::fd::IntoRawFd;
     use std::os::unix::net::UnixStream;
 
     const UNIX: UnixListen = UnixListen { backlog: 0, mode: 0o600, group_id: None };
@@ -413,7 +464,7 @@ mod tests {
         let (stream, address) = accept_one(&mut listener);
         assert_eq!(address, Address::Unix);
         let peer = stream.peer_credentials().unwrap().unwrap();
-        assert_eq!((peer.uid, peer.pid), (nix::unistd::getuid().as_raw(), std::process::id()));
+        assert_eq!((peer.uid, peer.pid), (nix::unistd::getuid().as_raw(), process::id()));
         drop(listener);
         assert!(!path.exists());
     }
@@ -456,7 +507,7 @@ mod tests {
 
     #[test]
     fn an_abstract_socket_leaves_no_file() {
-        let name = format!("@sluice-unix-test-{}", std::process::id());
+        let name = format!("@sluice-unix-test-{}", process::id());
         let mut listener = Listener::unix(&name, &UNIX).unwrap();
         assert_eq!(listener.path(), None);
         assert!(matches!(Listener::unix(&name, &UNIX), Err(ListenError::InUse)));
@@ -465,6 +516,50 @@ mod tests {
         client.write(b"hello").unwrap();
         assert_eq!(stream.read(&mut [0; 8]).unwrap(), 5);
         assert!(!Path::new(&name).exists());
+    }
+
+    #[test]
+    fn inherited_sockets_are_taken_over_as_what_they_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("sock");
+        let tcp = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let unix = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let stream = TcpStream::connect(tcp.local_addr().unwrap()).unwrap();
+        let address = tcp.local_addr().unwrap();
+        let pass = |fd: OwnedFd| {
+            fcntl(&fd, FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty())).unwrap();
+            fd.into_raw_fd()
+        };
+        let mut listener = Listener::inherit(pass(tcp.into())).unwrap();
+        assert_eq!(listener.local_address().unwrap(), Address::Tcp(address));
+        assert!(matches!(listener.accept(), Accepted::Stream(..)));
+        assert!(matches!(listener.accept(), Accepted::WouldBlock));
+        let listener = Listener::inherit(pass(unix.into())).unwrap();
+        assert_eq!(listener.local_address().unwrap(), Address::Unix);
+        drop(listener);
+        assert!(path.exists());
+        assert!(matches!(Listener::inherit(pass(stream.into())), Err(ListenError::Inherited(..))));
+    }
+
+    #[test]
+    fn our_own_descriptors_are_not_inherited() {
+        let (listener, _) = loopback(&TcpListen::default());
+        let number = listener.as_fd().as_raw_fd();
+        assert!(matches!(Listener::inherit(number), Err(ListenError::Inherited(..))));
+        assert!(matches!(Listener::inherit(-1), Err(ListenError::Inherited(..))));
+        assert!(listener.local_address().is_ok());
+    }
+
+    #[test]
+    fn sockets_are_passed_to_this_process_or_not() {
+        let own = process::id().to_string();
+        assert_eq!(inherited_numbers(Some(&own), Some("2")), 3..5);
+        assert_eq!(inherited_numbers(Some(&own), Some("256")).len(), 256);
+        for count in [None, Some("0"), Some("-1"), Some("257"), Some("x")] {
+            assert!(inherited_numbers(Some(&own), count).is_empty());
+        }
+        assert!(inherited_numbers(Some("1"), Some("2")).is_empty());
+        assert!(inherited_numbers(None, Some("2")).is_empty());
     }
 
     #[test]

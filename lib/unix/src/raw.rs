@@ -6,8 +6,9 @@
 use std::ffi::CStr;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::libc;
 
 /// Sets TCP_DEFER_ACCEPT (tcp(7)): a connection is accepted when its first bytes are there, or after `wait_s`.
@@ -23,6 +24,25 @@ pub(crate) fn set_defer_accept(listener: &impl AsFd, wait_s: i32) -> io::Result<
         )
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Takes over descriptor `number`, which our parent left open for us, and closes it on exec from now on.
+///
+/// Everything this process opens is closed on exec, and so is what was taken over: a descriptor without that flag
+/// belongs to nobody here, and can be taken once.
+pub(crate) fn inherited(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: fcntl with F_GETFD only asks; an unused number is an error.
+    let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
+    if flags < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if flags & libc::FD_CLOEXEC != 0 {
+        return Err(io::Error::other("opened by this process"));
+    }
+    // SAFETY: the descriptor is open, and by the above nobody else in this process owns it.
+    let owned = unsafe { OwnedFd::from_raw_fd(number) };
+    fcntl(&owned, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    Ok(owned)
 }
 
 /// Which clock on the wall.

@@ -1,0 +1,292 @@
+//! Connections on real sockets: short reads and writes, ends, resets, edges.
+
+use super::*;
+use crate::poller::Poller;
+use crate::slab::Key;
+use crate::stream::TcpOptions;
+use crate::token::Token;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::time::Instant;
+
+/// A connection registered with a poller of its own, and a blocking peer.
+struct Bench {
+    poller: Poller,
+    pool: BufPool,
+    conn: Conn,
+}
+
+impl Bench {
+    fn new(conn: Conn) -> Self {
+        let poller = Poller::new().unwrap();
+        poller.register(&conn, Token::new(1, Key::default())).unwrap();
+        Self { poller, pool: BufPool::new(4096, 4), conn }
+    }
+
+    fn unix() -> (Self, UnixStream) {
+        let (near, far) = UnixStream::pair().unwrap();
+        near.set_nonblocking(true).unwrap();
+        (Self::new(Conn::new(Stream::Unix(near))), far)
+    }
+
+    fn tcp() -> (Self, TcpStream) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let far = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (near, _) = listener.accept().unwrap();
+        near.set_nonblocking(true).unwrap();
+        (Self::new(Conn::new(Stream::Tcp(near))), far)
+    }
+
+    /// Takes in the events there are, without waiting.
+    fn settle(&mut self) -> usize {
+        self.poller.wait(Some(Instant::now())).unwrap();
+        self.poller.events().map(|(_, readiness)| self.conn.on_event(readiness)).count()
+    }
+
+    /// Sleeps until there is an event and takes it in.
+    fn sleep(&mut self) {
+        self.poller.wait(None).unwrap();
+        self.poller.events().for_each(|(_, readiness)| self.conn.on_event(readiness));
+    }
+
+    fn read(&mut self, scratch: &mut [u8]) -> Read {
+        self.conn.read(scratch)
+    }
+
+    /// Reads to the end as an owner does: reading while it may, sleeping when it must.
+    fn read_to_end(&mut self, scratch_len: usize) -> Vec<u8> {
+        let mut all = Vec::new();
+        let mut scratch = vec![0; scratch_len];
+        loop {
+            match self.conn.read(&mut scratch) {
+                Read::Data(count, _) => all.extend_from_slice(&scratch[..count]),
+                Read::WouldBlock => self.sleep(),
+                Read::Eof => return all,
+                Read::Failed(error) => panic!("{error}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_short_read_drains_and_the_next_bytes_are_an_edge() {
+    let (mut bench, mut far) = Bench::tcp();
+    io::Write::write_all(&mut far, b"abc").unwrap();
+    bench.sleep();
+    let mut scratch = [0; 8];
+    assert!(matches!(bench.read(&mut scratch), Read::Data(3, Drained::Yes)));
+    assert!(!bench.conn.is_readable());
+    assert!(matches!(bench.read(&mut scratch), Read::WouldBlock));
+    io::Write::write_all(&mut far, b"defgh").unwrap();
+    bench.sleep();
+    assert!(matches!(bench.read(&mut scratch), Read::Data(5, Drained::Yes)));
+    assert_eq!(&scratch[..5], b"defgh");
+}
+
+#[test]
+fn a_full_read_asks_for_another() {
+    let (mut bench, mut far) = Bench::unix();
+    io::Write::write_all(&mut far, b"abcdefgh").unwrap();
+    let mut scratch = [0; 4];
+    assert!(matches!(bench.read(&mut scratch), Read::Data(4, Drained::No)));
+    assert!(matches!(bench.read(&mut scratch), Read::Data(4, Drained::No)));
+    assert!(matches!(bench.read(&mut scratch), Read::WouldBlock));
+    assert!(!bench.conn.is_readable());
+}
+
+#[test]
+fn the_end_behind_a_short_read_is_found_without_an_edge() {
+    let (mut bench, mut far) = Bench::unix();
+    io::Write::write_all(&mut far, b"abc").unwrap();
+    drop(far);
+    bench.sleep();
+    let mut scratch = [0; 8];
+    assert!(matches!(bench.read(&mut scratch), Read::Data(3, Drained::No)));
+    assert!(matches!(bench.read(&mut scratch), Read::Eof));
+    assert!(matches!(bench.read(&mut scratch), Read::Eof));
+}
+
+#[test]
+fn an_end_after_a_short_read_is_an_edge() {
+    let (mut bench, mut far) = Bench::tcp();
+    io::Write::write_all(&mut far, b"abc").unwrap();
+    bench.sleep();
+    let mut scratch = [0; 8];
+    assert!(matches!(bench.read(&mut scratch), Read::Data(3, Drained::Yes)));
+    far.shutdown(Shutdown::Write).unwrap();
+    bench.sleep();
+    assert!(bench.conn.is_hung_up());
+    assert!(matches!(bench.read(&mut scratch), Read::Eof));
+}
+
+#[test]
+fn a_half_closed_peer_still_gets_its_answer() {
+    let (mut bench, mut far) = Bench::tcp();
+    io::Write::write_all(&mut far, b"last words").unwrap();
+    far.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(bench.read_to_end(4), b"last words");
+    assert_eq!(bench.conn.send_bytes(&mut bench.pool, b"answer").unwrap(), Sent::All);
+    bench.conn.shutdown_write().unwrap();
+    let mut answer = Vec::new();
+    io::Read::read_to_end(&mut far, &mut answer).unwrap();
+    assert_eq!(answer, b"answer");
+}
+
+#[test]
+fn a_reset_is_a_failure() {
+    let (mut bench, far) = Bench::tcp();
+    // Unread bytes at close make the kernel send RST instead of FIN.
+    bench.conn.send_bytes(&mut bench.pool, b"unread").unwrap();
+    far.set_nonblocking(false).unwrap();
+    far.peek(&mut [0; 1]).unwrap();
+    drop(far);
+    bench.conn.readable = false;
+    bench.sleep();
+    assert!(matches!(bench.read(&mut [0; 8]), Read::Failed(_)));
+}
+
+#[test]
+fn bytes_of_any_split_and_end_arrive_whole() {
+    let message: Vec<u8> = (0..=255).collect();
+    for split in 0..=message.len() {
+        for scratch_len in [1, 7, 64, 256, 257] {
+            let (mut bench, mut far) = Bench::unix();
+            io::Write::write_all(&mut far, &message[..split]).unwrap();
+            let mut scratch = vec![0; scratch_len];
+            let first = match bench.conn.read(&mut scratch) {
+                Read::Data(count, _) => scratch[..count].to_vec(),
+                _ => Vec::new(),
+            };
+            io::Write::write_all(&mut far, &message[split..]).unwrap();
+            drop(far);
+            let rest = bench.read_to_end(scratch_len);
+            assert_eq!([first, rest].concat(), message, "split {split} scratch {scratch_len}");
+        }
+    }
+}
+
+#[test]
+fn what_does_not_fit_waits_and_arrives_in_order() {
+    let (mut bench, far) = Bench::unix();
+    bench.conn.stream.set_send_buffer(1).unwrap();
+    let message: Vec<u8> = (0..200_000_u32).map(|n| (n % 251) as u8).collect();
+    let slices = [IoSlice::new(&message[..3]), IoSlice::new(&[]), IoSlice::new(&message[3..90_000])];
+    assert_eq!(bench.conn.send(&mut bench.pool, &slices).unwrap(), Sent::Queued);
+    assert!(!bench.conn.is_writable());
+    assert_eq!(bench.conn.flush(&mut bench.pool).unwrap(), Flush::Blocked);
+    assert_eq!(bench.conn.send_bytes(&mut bench.pool, &message[90_000..]).unwrap(), Sent::Queued);
+    assert!(bench.conn.has_pending() && bench.conn.pending_len() > 100_000);
+    let reader = std::thread::spawn(move || {
+        let mut all = Vec::new();
+        io::Read::read_to_end(&mut { far }, &mut all).unwrap();
+        all
+    });
+    while bench.conn.flush(&mut bench.pool).unwrap() == Flush::Blocked {
+        bench.sleep();
+    }
+    assert!(!bench.conn.has_pending());
+    assert_eq!(bench.pool.taken(), 0);
+    drop(bench);
+    assert_eq!(reader.join().unwrap(), message);
+}
+
+#[test]
+fn small_sends_need_no_buffer() {
+    let (mut bench, mut far) = Bench::tcp();
+    let slices = [IoSlice::new(b"one "), IoSlice::new(b"two")];
+    assert_eq!(bench.conn.send(&mut bench.pool, &slices).unwrap(), Sent::All);
+    assert_eq!(bench.conn.send(&mut bench.pool, &[IoSlice::new(b" three")]).unwrap(), Sent::All);
+    assert_eq!(bench.conn.send(&mut bench.pool, &[]).unwrap(), Sent::All);
+    assert_eq!(bench.conn.send_bytes(&mut bench.pool, b"").unwrap(), Sent::All);
+    assert_eq!((bench.pool.taken(), bench.pool.free()), (0, 0));
+    let mut got = [0; 13];
+    io::Read::read_exact(&mut far, &mut got).unwrap();
+    assert_eq!(&got, b"one two three");
+}
+
+#[test]
+fn nothing_overtakes_queued_bytes() {
+    let (mut bench, mut far) = Bench::unix();
+    bench.conn.queue(&mut bench.pool, b"first ");
+    assert_eq!(bench.conn.send_bytes(&mut bench.pool, b"second").unwrap(), Sent::Queued);
+    assert_eq!(bench.conn.send_bytes(&mut bench.pool, b"").unwrap(), Sent::Queued);
+    assert_eq!(bench.conn.flush(&mut bench.pool).unwrap(), Flush::Done);
+    let mut got = [0; 12];
+    io::Read::read_exact(&mut far, &mut got).unwrap();
+    assert_eq!(&got, b"first second");
+}
+
+#[test]
+fn sending_to_a_gone_peer_fails_and_gives_the_buffer_back() {
+    let (mut bench, far) = Bench::unix();
+    drop(far);
+    assert!(bench.conn.send_bytes(&mut bench.pool, b"x").is_err());
+    bench.conn.queue(&mut bench.pool, b"y");
+    assert!(bench.conn.flush(&mut bench.pool).is_err());
+    assert_eq!((bench.pool.taken(), bench.conn.has_pending()), (0, false));
+}
+
+#[test]
+fn connecting_ends_in_done_or_failed() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut bench = connecting(address);
+    bench.conn.queue(&mut bench.pool, b"hello");
+    assert_eq!(bench.conn.flush(&mut bench.pool).unwrap(), Flush::Blocked);
+    bench.sleep();
+    assert!(matches!(bench.conn.finish_connect(), Connect::Done));
+    assert_eq!(bench.conn.flush(&mut bench.pool).unwrap(), Flush::Done);
+    let mut got = [0; 5];
+    io::Read::read_exact(&mut listener.accept().unwrap().0, &mut got).unwrap();
+    assert_eq!(&got, b"hello");
+
+    drop(listener);
+    let mut bench = connecting(address);
+    bench.sleep();
+    let Connect::Failed(error) = bench.conn.finish_connect() else { panic!("connected") };
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+}
+
+fn connecting(address: SocketAddr) -> Bench {
+    let stream = Stream::connect_tcp(address, &TcpOptions::default()).unwrap();
+    let conn = Conn::connecting(stream);
+    assert!(matches!(conn.finish_connect(), Connect::Pending));
+    Bench::new(conn)
+}
+
+#[test]
+fn input_put_aside_comes_back_in_front() {
+    let (mut bench, _far) = Bench::unix();
+    let (conn, pool) = (&mut bench.conn, &mut bench.pool);
+    assert_eq!(conn.take_input(pool, &mut [0; 4]), 0);
+    conn.keep_input(pool, b"");
+    assert_eq!(pool.taken(), 0);
+    conn.keep_input(pool, b"abc");
+    conn.keep_input(pool, b"def");
+    let mut scratch = [0; 4];
+    assert_eq!((conn.take_input(pool, &mut scratch), &scratch), (4, b"abcd"));
+    assert_eq!(conn.input(), b"ef");
+    conn.consume_input(pool, 1);
+    assert_eq!((conn.take_input(pool, &mut scratch), scratch[0]), (1, b'f'));
+    assert_eq!((conn.input().len(), pool.taken()), (0, 0));
+}
+
+#[test]
+fn closing_gives_buffers_back() {
+    let (mut bench, _far) = Bench::unix();
+    bench.conn.queue(&mut bench.pool, b"out");
+    bench.conn.keep_input(&mut bench.pool, b"in");
+    assert_eq!(bench.pool.taken(), 2);
+    bench.conn.close(&mut bench.pool);
+    assert_eq!(bench.pool.taken(), 0);
+}
+
+#[test]
+fn an_idle_connection_has_no_events() {
+    let (mut bench, mut far) = Bench::tcp();
+    assert_eq!(bench.settle(), 1);
+    assert_eq!(bench.settle(), 0);
+    bench.conn.send_bytes(&mut bench.pool, b"x").unwrap();
+    io::Read::read_exact(&mut far, &mut [0; 1]).unwrap();
+    assert_eq!(bench.settle(), 0, "an acknowledged write must not wake the loop");
+}
