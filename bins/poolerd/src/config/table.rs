@@ -118,7 +118,7 @@ settings! {
         "With sbuf_loopcnt, the bytes one connection may move before others get their turn.";
     sbuf_loopcnt: u32, COUNT, "5", Yes, Yes, [],
         "Times pkt_buf one connection may move in a turn; 0 for no bound.";
-    max_packet_size: u32, (Kind::Bytes { min: 0, max: i32::MAX as i64 }), "2147483647", Yes, Yes, [],
+    max_packet_size: u32, (Kind::Bytes { min: 0, max: u32::MAX as i64 }), "2147483647", Yes, Yes, [],
         "Longest message let through, in bytes.";
 
     // Logs.

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use sluice_check::{Rng, exhaustive, mutate};
+
 use super::super::{AuthType, CheckQuery, PoolMode};
 use super::*;
 
@@ -392,4 +394,39 @@ fn include_is_followed_and_named_in_errors() {
     let error = load(&files.path("ini"), &Overrides::default()).unwrap_err();
     assert_eq!(error.line, 2);
     assert!(error.message.starts_with("could not read gone: "), "{error}");
+}
+
+#[test]
+fn no_input_does_harm() {
+    let path = Path::new("f");
+    let read = |bytes: &[u8]| build(path, Ini::of_bytes(path, bytes.to_vec()), &Overrides::default());
+    let alphabet = ["a", "=", " ", "'", "\"", "#", "\n", "[users]", "\u{e9}"];
+    for parts in exhaustive(&alphabet, 4) {
+        if let Err(error) = read(parts.concat().as_bytes()) {
+            assert!(!error.message.is_empty());
+        }
+    }
+    let good = format!(
+        "{SEED}[databases]\na = host=h password='it''s' # c\n'b''c' = port=1\n[users]\nu = pool_size=1\n"
+    );
+    let mut rng = Rng::new(1);
+    for _ in 0..1000 {
+        let mut bytes = good.clone().into_bytes();
+        mutate(&mut rng, &mut bytes);
+        if let Ok(snapshot) = read(&bytes) {
+            assert_eq!(snapshot.shown().len(), SETTINGS.0.len());
+        }
+    }
+}
+
+#[test]
+fn largest_values() {
+    for (key, most) in
+        [("max_packet_size", "4294967295"), ("listen_port", "65535"), ("server_lifetime", "2147483647")]
+    {
+        read(&format!("[pgbouncer]\n{key} = {most}"));
+        let over = most.parse::<u64>().unwrap() + 1;
+        assert_eq!(error(&format!("[pgbouncer]\n{key} = {over}")).0, 2, "{key}");
+    }
+    assert_eq!(read("[pgbouncer]\nmax_packet_size = 4294967295").global.max_packet_size, u32::MAX);
 }
