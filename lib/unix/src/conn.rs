@@ -21,8 +21,9 @@ use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use crate::buf::{Buf, BufPool};
-use crate::poller::Readiness;
+use crate::poller::{Poller, Readiness, WriteWatch};
 use crate::stream::Stream;
+use crate::token::Token;
 
 /// A stream with sticky readiness and, while it needs them, buffers.
 #[derive(Debug)]
@@ -30,12 +31,13 @@ pub struct Conn {
     stream: Stream,
     out: Option<Box<Buf>>,
     input: Option<Box<Buf>>,
+    write_watch: Option<Box<WriteWatch>>,
     readable: bool,
     writable: bool,
     hung_up: bool,
 }
 
-const _: () = assert!(size_of::<Conn>() <= 32, "ten thousand idle connections pay for each byte");
+const _: () = assert!(size_of::<Conn>() <= 40, "ten thousand idle connections pay for each byte");
 
 /// Outcome of [`Conn::read`].
 #[derive(Debug)]
@@ -93,13 +95,40 @@ impl Conn {
     /// may read and write at once, before the first event.
     #[must_use]
     pub fn new(stream: Stream) -> Self {
-        Self { stream, out: None, input: None, readable: true, writable: true, hung_up: false }
+        Self {
+            stream,
+            out: None,
+            input: None,
+            write_watch: None,
+            readable: true,
+            writable: true,
+            hung_up: false,
+        }
     }
 
     /// A connection being made: nothing is tried before [`Conn::finish_connect`] says it is done.
     #[must_use]
     pub fn connecting(stream: Stream) -> Self {
         Self { readable: false, writable: false, ..Self::new(stream) }
+    }
+
+    /// Has `poller` tell of this connection with events of `token`. Once.
+    ///
+    /// A Unix socket announces room for writing whenever its peer has read something, TCP only after a write that
+    /// did not fit: for the former, writing is watched only while bytes wait, lest each answer wake us twice.
+    ///
+    /// # Errors
+    /// As [`Poller::register`].
+    pub fn register(&mut self, poller: &Poller, token: Token) -> io::Result<()> {
+        if matches!(self.stream, Stream::Tcp(_)) {
+            return poller.register(&self.stream, token);
+        }
+        let mut watch = poller.register_on_demand(&self.stream, token)?;
+        if !self.writable {
+            watch.begin(&self.stream)?;
+        }
+        self.write_watch = Some(Box::new(watch));
+        Ok(())
     }
 
     /// Takes in what the poller said. Call for every event, whatever the owner's state.
@@ -158,7 +187,7 @@ impl Conn {
             sent = self.write(total, |stream| stream.write_vectored(slices))?;
         }
         if sent == total {
-            return Ok(self.sent());
+            return self.sent();
         }
         for slice in slices {
             let skip = sent.min(slice.len());
@@ -179,7 +208,7 @@ impl Conn {
             sent = self.write(bytes.len(), |stream| stream.write(bytes))?;
         }
         if sent == bytes.len() {
-            return Ok(self.sent());
+            return self.sent();
         }
         self.queue(pool, &bytes[sent..]);
         Ok(Sent::Queued)
@@ -209,7 +238,7 @@ impl Conn {
         }
         if out.is_empty() {
             pool.put(out);
-            return Ok(Flush::Done);
+            return self.sent().map(|_| Flush::Done);
         }
         self.out = Some(out);
         Ok(Flush::Blocked)
@@ -325,11 +354,9 @@ impl Conn {
     fn write(&mut self, total: usize, call: impl Fn(&Stream) -> io::Result<usize>) -> io::Result<usize> {
         while self.writable {
             match call(&self.stream) {
-                Ok(count) => {
-                    self.writable = count == total;
-                    return Ok(count);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable = false,
+                Ok(count) if count == total => return Ok(count),
+                Ok(count) => return self.blocked().map(|()| count),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.blocked()?,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
@@ -337,9 +364,24 @@ impl Conn {
         Ok(0)
     }
 
+    #[cold]
+    fn blocked(&mut self) -> io::Result<()> {
+        self.writable = false;
+        match &mut self.write_watch {
+            Some(watch) => watch.begin(&self.stream),
+            None => Ok(()),
+        }
+    }
+
     #[inline]
-    fn sent(&self) -> Sent {
-        if self.out.is_none() { Sent::All } else { Sent::Queued }
+    fn sent(&mut self) -> io::Result<Sent> {
+        if self.out.is_some() {
+            return Ok(Sent::Queued);
+        }
+        if let Some(watch) = &mut self.write_watch {
+            watch.end(&self.stream)?;
+        }
+        Ok(Sent::All)
     }
 }
 

@@ -195,8 +195,8 @@ impl Control {
             introduced: false,
         };
         let key = self.peers.insert(peer);
-        let registered =
-            self.peers.get(key).map(|peer| poller.register(&peer.conn, Token::new(self.peer_class, key)));
+        let token = Token::new(self.peer_class, key);
+        let registered = self.peers.get_mut(key).map(|peer| peer.conn.register(poller, token));
         match registered {
             Some(Ok(())) => self.pump(key),
             _ => self.close(key),

@@ -1,7 +1,7 @@
 //! The one place a worker sleeps: epoll, edge-triggered.
 //!
-//! Every source is registered once, for reading and writing, and never again: [`crate::conn::Conn`] remembers
-//! what it was told and forgets it only when the kernel says "would block". Closing a socket ends its
+//! Every TCP connection is registered once, for reading and writing, and never again: [`crate::conn::Conn`]
+//! remembers what it was told and forgets it only when the kernel says "would block". Closing a socket ends its
 //! registration, so a connection costs one `epoll_ctl` in its life.
 //!
 //! Invariants: the clock is read once after each wait; events stay readable until the next wait.
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll};
+use mio::{Events, Interest, Poll, Registry};
 
 use crate::token::Token;
 
@@ -36,6 +36,7 @@ pub struct Readiness {
 #[derive(Debug)]
 pub struct Poller {
     poll: Poll,
+    registry: Arc<Registry>,
     events: Events,
     ready: Vec<(Token, Readiness)>,
     /// Kept here so that a ring outlives the thread that rang.
@@ -46,8 +47,10 @@ impl Poller {
     /// # Errors
     /// When the kernel gives no epoll descriptor.
     pub fn new() -> io::Result<Self> {
+        let poll = Poll::new()?;
         Ok(Self {
-            poll: Poll::new()?,
+            registry: Arc::new(poll.registry().try_clone()?),
+            poll,
             events: Events::with_capacity(EVENTS_PER_WAIT),
             ready: Vec::with_capacity(EVENTS_PER_WAIT),
             waker: None,
@@ -69,6 +72,12 @@ impl Poller {
     /// As [`Poller::register`].
     pub fn register_readable(&self, source: &impl AsFd, token: Token) -> io::Result<()> {
         self.add(source, token, Interest::READABLE)
+    }
+
+    /// Watches `source` for reading, and for writing while the [`WriteWatch`] is told to.
+    pub(crate) fn register_on_demand(&self, source: &impl AsFd, token: Token) -> io::Result<WriteWatch> {
+        self.add(source, token, Interest::READABLE)?;
+        Ok(WriteWatch { registry: Arc::clone(&self.registry), token, watching: false })
     }
 
     /// Stops watching `source`. Needed only for one that stays open.
@@ -133,6 +142,37 @@ impl Poller {
 
     fn add(&self, source: &impl AsFd, token: Token, interest: Interest) -> io::Result<()> {
         self.poll.registry().register(&mut SourceFd(&source.as_fd().as_raw_fd()), token.to_mio(), interest)
+    }
+}
+
+/// Watches one source for writing, only while somebody waits for it.
+#[derive(Debug)]
+pub(crate) struct WriteWatch {
+    registry: Arc<Registry>,
+    token: Token,
+    watching: bool,
+}
+
+impl WriteWatch {
+    /// An event will tell when `source` can be written to, at once if it can now.
+    pub(crate) fn begin(&mut self, source: &impl AsFd) -> io::Result<()> {
+        self.change(source, true)
+    }
+
+    /// No more of that.
+    pub(crate) fn end(&mut self, source: &impl AsFd) -> io::Result<()> {
+        self.change(source, false)
+    }
+
+    #[inline]
+    fn change(&mut self, source: &impl AsFd, watching: bool) -> io::Result<()> {
+        if self.watching == watching {
+            return Ok(());
+        }
+        self.watching = watching;
+        let read = Interest::READABLE;
+        let interest = if watching { read | Interest::WRITABLE } else { read };
+        self.registry.reregister(&mut SourceFd(&source.as_fd().as_raw_fd()), self.token.to_mio(), interest)
     }
 }
 

@@ -17,9 +17,9 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(conn: Conn) -> Self {
+    fn new(mut conn: Conn) -> Self {
         let poller = Poller::new().unwrap();
-        poller.register(&conn, Token::new(1, Key::default())).unwrap();
+        conn.register(&poller, Token::new(1, Key::default())).unwrap();
         Self { poller, pool: BufPool::new(4096, 4), conn }
     }
 
@@ -289,4 +289,48 @@ fn an_idle_connection_has_no_events() {
     bench.conn.send_bytes(&mut bench.pool, b"x").unwrap();
     io::Read::read_exact(&mut far, &mut [0; 1]).unwrap();
     assert_eq!(bench.settle(), 0, "an acknowledged write must not wake the loop");
+}
+
+#[test]
+fn an_idle_unix_connection_has_no_events() {
+    let (mut bench, mut far) = Bench::unix();
+    assert_eq!(bench.settle(), 0);
+    bench.conn.send_bytes(&mut bench.pool, b"x").unwrap();
+    io::Read::read_exact(&mut far, &mut [0; 1]).unwrap();
+    assert_eq!(bench.settle(), 0, "a read answer must not wake the loop");
+}
+
+#[test]
+fn a_unix_connection_is_watched_for_writing_only_while_it_must_be() {
+    let (mut bench, mut far) = Bench::unix();
+    bench.conn.stream.set_send_buffer(1).unwrap();
+    let message = vec![7; 100_000];
+    for _ in 0..2 {
+        assert_eq!(bench.conn.send_bytes(&mut bench.pool, &message).unwrap(), Sent::Queued);
+        assert_eq!(bench.settle(), 0);
+        let mut left = message.len();
+        while left > 0 {
+            left -= io::Read::read(&mut far, &mut vec![0; left]).unwrap();
+            bench.settle();
+            bench.conn.flush(&mut bench.pool).unwrap();
+        }
+        assert!(!bench.conn.has_pending());
+        assert_eq!(bench.conn.send_bytes(&mut bench.pool, b"x").unwrap(), Sent::All);
+        io::Read::read_exact(&mut far, &mut [0; 1]).unwrap();
+        assert_eq!(bench.settle(), 0);
+    }
+}
+
+#[test]
+fn a_unix_connection_being_made_is_told_of_as_any_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("sock");
+    let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let stream = Stream::connect_unix(path.to_str().unwrap()).unwrap();
+    let mut bench = Bench::new(Conn::connecting(stream));
+    assert!(matches!(bench.conn.finish_connect(), Connect::Pending));
+    bench.sleep();
+    assert!(matches!(bench.conn.finish_connect(), Connect::Done));
+    assert_eq!(bench.conn.send_bytes(&mut bench.pool, b"hello").unwrap(), Sent::All);
+    assert_eq!(bench.settle(), 0);
 }
