@@ -1,4 +1,9 @@
 //! The pooler. `main.rs` is the shell around this library so that tests can hold the core.
 
 pub mod config;
+mod connect;
 pub mod core;
+pub mod daemon;
+mod listen;
+pub mod logging;
+mod session;

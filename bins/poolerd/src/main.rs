@@ -2,12 +2,20 @@
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
+use std::path::Path;
+use std::time::Duration;
 
 use poolerd::config::command::{Command, Start, USAGE, command};
 use poolerd::config::{ENVIRONMENT_PREFIX, Severity, Snapshot, load};
+use poolerd::daemon::{self, Failure};
+use poolerd::logging;
 use sluice_cli::exit::Exit;
 use sluice_cli::help::synopsis;
-use sluice_unix::privs;
+use sluice_unix::log::{Level, Log, Sinks, Stderr};
+use sluice_unix::privs::{self, PidFile};
+
+/// How long the last log lines may take to get out.
+const LAST_LINES: Duration = Duration::from_secs(2);
 
 fn main() -> Exit {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
@@ -63,8 +71,62 @@ fn run(start: Start) -> Exit {
         eprintln!("poolerd: --daemon needs pidfile to be set");
         return Exit::Usage;
     }
-    eprintln!("poolerd: this build has no daemon yet");
-    Exit::Temporary
+    match serve(start, snapshot) {
+        Ok(()) => Exit::Done,
+        Err(Failure::Configuration(text)) => {
+            eprintln!("poolerd: {text}");
+            Exit::Usage
+        }
+        Err(failure) => {
+            eprintln!("poolerd: {failure}");
+            Exit::Temporary
+        }
+    }
+}
+
+/// Takes on the identity asked for, goes to the background if asked to, and serves.
+fn serve(start: Start, snapshot: Snapshot) -> Result<(), Failure> {
+    let global = &snapshot.global;
+    let configuration = |error: privs::PrivsError| Failure::Configuration(error.to_string());
+    // The limit may be raised only while still root, and it decides how many clients fit.
+    let descriptors =
+        privs::raise_descriptor_limit().map_err(|e| Failure::System("raise limits".into(), e))?;
+    if let Some(user) = &global.user {
+        privs::become_user(user).map_err(configuration)?;
+    }
+    let pidfile = global.pidfile.as_deref().map(Path::new);
+    if let Some(path) = pidfile {
+        PidFile::check(path).map_err(configuration)?;
+    }
+    let stderr = if start.quiet || start.daemon { Stderr::No } else { Stderr::Yes };
+    let file = global.logfile.as_deref().map(Path::new);
+    let sinks = Sinks::open(stderr, file).map_err(|e| Failure::System("open the log file".into(), e))?;
+    if start.daemon {
+        privs::daemonize().map_err(configuration)?;
+    }
+    let _pidfile = pidfile.map(PidFile::create).transpose().map_err(configuration)?;
+    let log = Log::new(sinks, daemon::log_format(&snapshot))
+        .map_err(|e| Failure::System("start the log".into(), e))?;
+    log.set_verbosity(global.verbose.min(u8::MAX.into()) as u8);
+    logging::warnings(&log, &snapshot);
+    if u64::from(global.max_client_conn) > descriptors {
+        let text = format_args!(
+            "max_client_conn is {}, but only {descriptors} file descriptors may be open",
+            global.max_client_conn
+        );
+        log.line(Level::Warning, "config", text);
+    }
+    let outcome = daemon::run(daemon::Options {
+        snapshot,
+        overrides: start.overrides,
+        log: log.clone(),
+        stderr,
+    });
+    if let Err(failure) = &outcome {
+        log.line(Level::Fatal, "exit", format_args!("{failure}"));
+    }
+    log.flush(LAST_LINES);
+    outcome
 }
 
 /// The configuration, or the exit code after saying what is wrong with it.

@@ -112,7 +112,8 @@ impl Conn {
         Self { readable: false, writable: false, ..Self::new(stream) }
     }
 
-    /// Has `poller` tell of this connection with events of `token`. Once.
+    /// Has `poller` tell of this connection with events of `token`. Once, or again after
+    /// [`Poller::deregister`].
     ///
     /// A Unix socket announces room for writing whenever its peer has read something, TCP only after a write that
     /// did not fit: for the former, writing is watched only while bytes wait, lest each answer wake us twice.
@@ -378,7 +379,10 @@ impl Conn {
         if self.out.is_some() {
             return Ok(Sent::Queued);
         }
-        if let Some(watch) = &mut self.write_watch {
+        // Nothing sent is no proof of room: a connection being made must still be told of.
+        if self.writable
+            && let Some(watch) = &mut self.write_watch
+        {
             watch.end(&self.stream)?;
         }
         Ok(Sent::All)

@@ -30,6 +30,7 @@ mod requests;
 mod route;
 mod server;
 mod server_login;
+mod signals;
 mod statements;
 mod stats;
 mod vars;
@@ -45,8 +46,9 @@ use sluice_unix::timers::Timers;
 pub use self::client::{Address, ClientState};
 pub use self::console::{Cell, Column, Table, Unit};
 pub use self::effect::{Effect, Endpoint, ListenerScope, Op, Origin, Outbox, Peer, Taken, Then};
-pub use self::log::{Event, Level, LogLine, Side};
+pub use self::log::{ConnectionName, Event, Level, LogLine, Side};
 pub use self::server::ServerState;
+pub use self::signals::Signal;
 
 use self::client::Client;
 use self::pool::Pool;

@@ -24,6 +24,18 @@ impl Core {
         self.check_invariants();
     }
 
+    /// The shell has read the configuration anew, or could not.
+    pub fn reload_finished(
+        &mut self,
+        _asker: Option<super::ClientId>,
+        outcome: Result<Arc<Snapshot>, String>,
+        now: Instant,
+    ) {
+        if let Ok(config) = outcome {
+            self.reload(config, now);
+        }
+    }
+
     /// Makes databases, pools and timers agree with the configuration.
     pub(super) fn adopt_config(&mut self, now: Instant) {
         let config = Arc::clone(&self.config);

@@ -352,7 +352,13 @@ impl Core {
         if memchr::memmem::find(message.body(), internal).is_none() {
             return self.deliver(id, Some(peer), message);
         }
-        self.outbox.write(peer, |out| error::replace_in_fields(message.body(), internal, name, out));
+        let mut body = Vec::new();
+        error::replace_in_fields(message.body(), internal, name, &mut body);
+        self.outbox.write(peer, |out| {
+            out.push(backend::ERROR_RESPONSE);
+            out.extend_from_slice(&(body.len() as u32 + 4).to_be_bytes());
+            out.extend_from_slice(&body);
+        });
         Step::Used(message.there())
     }
 

@@ -1,0 +1,525 @@
+//! The worker: one loop that owns every connection, and does what the core says.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use sluice_unix::conn::{Conn, Connect, Flush};
+use sluice_unix::listener::Accepted;
+use sluice_unix::log::Log;
+use sluice_unix::notify::Notify;
+use sluice_unix::poller::{Poller, Readiness};
+use sluice_unix::signals::{Signal, Signals};
+use sluice_unix::slab::{Key, Slab};
+use sluice_unix::stream::{self, Stream};
+use sluice_unix::timers::Timers;
+use sluice_unix::token::Token;
+use sluice_unix::{log, random};
+
+use crate::config::{Overrides, Snapshot};
+use crate::connect::{Dialed, Dialer, Lifetimes};
+use crate::core::{Address, ClientId, Core, Effect, ListenerScope, Peer, Seeds, ServerId};
+use crate::listen::{self, Door};
+use crate::session::Sessions;
+use crate::{config, core, logging};
+
+/// Bytes of one read. Large results pass with one read and one write per chunk; more gains little (measured).
+const SCRATCH_BYTES: usize = 64 * 1024;
+
+/// Size of the buffers of connections that wait, and how many free ones are kept.
+const BUF_BYTES: usize = 8 * 1024;
+const FREE_BUFS: usize = 256;
+
+/// Connections accepted in one turn before the others get theirs.
+const ACCEPTS_PER_TURN: usize = 64;
+
+/// Pause of accepting when descriptors have run out.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// How long a connection we close may take to read our last words.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// Most we read of what a peer still sends while we close, so that our last words are not lost to a reset.
+const LINGER_READS: usize = 16;
+
+/// Kinds of event sources: the class of a token.
+mod class {
+    pub(super) const DOOR: u8 = 1;
+    pub(super) const CLIENT: u8 = 2;
+    pub(super) const SERVER: u8 = 3;
+    pub(super) const SIGNAL: u8 = 4;
+    pub(super) const WAKER: u8 = 5;
+    pub(super) const LINGER: u8 = 6;
+}
+
+/// What the daemon is started with.
+#[derive(Debug)]
+pub struct Options {
+    /// The configuration to begin with.
+    pub snapshot: Snapshot,
+    /// What beats the file.
+    pub overrides: Overrides,
+    /// Where log lines go.
+    pub log: Log,
+    /// Whether standard error is one of those places.
+    pub stderr: log::Stderr,
+}
+
+/// Why the daemon could not go on.
+#[derive(Debug)]
+pub enum Failure {
+    /// The configuration cannot be acted on: text for the operator.
+    Configuration(String),
+    /// The system refuses something that may work later.
+    System(String, io::Error),
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Failure::Configuration(text) => f.write_str(text),
+            Failure::System(what, error) => write!(f, "cannot {what}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// What the worker's own timers are about.
+#[derive(Clone, Copy, Debug)]
+enum Tick {
+    Accept,
+    Watchdog,
+    Linger(Key),
+}
+
+/// A daemon's loop and everything on it. Two can live in one process.
+#[derive(Debug)]
+pub struct Worker {
+    poller: Poller,
+    core: Core,
+    sessions: Sessions,
+    doors: Vec<Door>,
+    dialer: Dialer,
+    timers: Timers<Tick>,
+    signals: Signals,
+    notify: Notify,
+    lingering: Slab<Conn>,
+    log: Log,
+    options: Options,
+}
+
+/// Serves until a signal or a command ends it.
+///
+/// # Errors
+/// See [`Failure`]; nothing is left behind.
+pub fn run(options: Options) -> Result<(), Failure> {
+    let mut worker = Worker::new(options)?;
+    worker.announce();
+    worker.serve()
+}
+
+impl Worker {
+    /// Opens all sockets, so that a failure is one before anything has begun.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub fn new(options: Options) -> Result<Self, Failure> {
+        let system = |what: &str| {
+            let what = what.to_owned();
+            move |error| Failure::System(what, error)
+        };
+        let mut poller = Poller::new().map_err(system("make a poller"))?;
+        let signals = Signals::new().map_err(system("catch signals"))?;
+        let key = |index| Key { index, generation: 1 };
+        poller
+            .register_readable(&signals, Token::new(class::SIGNAL, key(0)))
+            .map_err(system("watch signals"))?;
+        let waker = poller.waker(Token::new(class::WAKER, key(0))).map_err(system("make a waker"))?;
+        let global = &options.snapshot.global;
+        let doors = listen::open(global).map_err(Failure::Configuration)?;
+        for (at, door) in doors.iter().enumerate() {
+            let token = Token::new(class::DOOR, key(at as u32));
+            poller.register_readable(&door.listener, token).map_err(system("watch a listener"))?;
+        }
+        let seeds = Seeds {
+            epoch: (Instant::now(), SystemTime::now()),
+            random: random::bytes().map_err(system("get random bytes"))?,
+        };
+        let budget = budget(global);
+        Ok(Worker {
+            dialer: Dialer::new(waker),
+            core: Core::new(Arc::new(options.snapshot.clone()), seeds),
+            sessions: Sessions::new(SCRATCH_BYTES, BUF_BYTES, FREE_BUFS, budget),
+            doors,
+            timers: Timers::new(),
+            signals,
+            notify: Notify::from_env().map_err(system("reach the service manager"))?,
+            lingering: Slab::new(),
+            log: options.log.clone(),
+            poller,
+            options,
+        })
+    }
+
+    fn announce(&mut self) {
+        for door in &self.doors {
+            self.log.line(log::Level::Log, "listening", format_args!("listening on {}", door.name));
+        }
+        self.log.line(log::Level::Log, "up", format_args!("process up: {}", config::command::VERSION));
+        if let Some(interval) = self.notify.watchdog_interval() {
+            self.timers.schedule(Instant::now() + interval, Tick::Watchdog);
+        }
+        self.notify.ready();
+    }
+
+    /// The loop.
+    fn serve(&mut self) -> Result<(), Failure> {
+        loop {
+            let deadline = self.deadline();
+            let now = self
+                .poller
+                .wait(deadline)
+                .map_err(|error| Failure::System("wait for events".to_owned(), error))?;
+            let mut at = 0;
+            while let Some((token, readiness)) = self.poller.event(at) {
+                at += 1;
+                self.on_event(token, readiness, now);
+                self.apply(now);
+            }
+            self.expire(now);
+            self.run_queued(now);
+            if self.core.finished() {
+                self.finish();
+                return Ok(());
+            }
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        if self.sessions.runnable_len() > 0 {
+            return self.core.poll_timeout().map_or(Some(Instant::now()), |t| Some(t.min(Instant::now())));
+        }
+        match (self.core.poll_timeout(), self.timers.next()) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    fn on_event(&mut self, token: Token, readiness: Readiness, now: Instant) {
+        match token.class() {
+            class::CLIENT => {
+                let peer = Peer::Client(ClientId(token.key()));
+                self.sessions.on_event(&mut self.core, peer, readiness, now);
+            }
+            class::SERVER => self.on_server_event(ServerId(token.key()), readiness, now),
+            class::DOOR => self.accept(token.key().index as usize, now),
+            class::SIGNAL => self.on_signals(now),
+            class::WAKER => self.on_resolved(now),
+            class::LINGER => self.on_lingering(token.key(), readiness),
+            _ => {}
+        }
+    }
+
+    fn on_server_event(&mut self, id: ServerId, readiness: Readiness, now: Instant) {
+        let peer = Peer::Server(id);
+        let Some(link) = self.sessions.find(peer) else { return };
+        if !link.connecting {
+            return self.sessions.on_event(&mut self.core, peer, readiness, now);
+        }
+        link.conn.on_event(readiness);
+        match link.conn.finish_connect() {
+            Connect::Pending => {}
+            Connect::Failed(error) => self.core.server_failed(id, &error.to_string(), now),
+            Connect::Done => {
+                link.connecting = false;
+                let remote = address(link.conn.stream().peer_address(), 0);
+                let local = address(link.conn.stream().local_address(), 0);
+                self.core.server_connected(id, remote, local, now);
+                self.sessions.send_outbox(&mut self.core, &[]);
+                self.sessions.flush(&mut self.core, peer, now);
+            }
+        }
+    }
+
+    fn accept(&mut self, at: usize, now: Instant) {
+        for _ in 0..ACCEPTS_PER_TURN {
+            let Some(door) = self.doors.get_mut(at) else { return };
+            match door.listener.accept() {
+                Accepted::Stream(stream, remote) => self.admit(at, stream, remote, now),
+                Accepted::WouldBlock => return,
+                Accepted::Exhausted(stream, error) => {
+                    self.log.line(
+                        log::Level::Warning,
+                        "accept",
+                        format_args!("cannot accept on {}: {error}", door.name),
+                    );
+                    if let Some(stream) = stream {
+                        refuse(&stream);
+                    }
+                    door.paused = true;
+                    return self.timers.schedule(now + ACCEPT_RETRY, Tick::Accept);
+                }
+                Accepted::Failed(error) => {
+                    let name = &door.name;
+                    self.log.line(
+                        log::Level::Error,
+                        "accept",
+                        format_args!("cannot accept on {name}: {error}"),
+                    );
+                    return;
+                }
+            }
+            self.apply(now);
+        }
+        // No edge will come for those that already wait.
+        if let Some(door) = self.doors.get_mut(at) {
+            door.paused = true;
+            self.timers.schedule(now, Tick::Accept);
+        }
+    }
+
+    fn admit(&mut self, at: usize, stream: Stream, remote: stream::Address, now: Instant) {
+        let Some(door) = self.doors.get(at) else { return };
+        let port = door.local.port();
+        let local = match door.local {
+            Address::Tcp(at) if at.ip().is_unspecified() => address(stream.local_address(), port),
+            local => local,
+        };
+        let remote = match remote {
+            stream::Address::Tcp(address) => Address::Tcp(address),
+            stream::Address::Unix => match stream.peer_credentials() {
+                Ok(Some(peer)) => Address::Unix { pid: peer.pid, uid: peer.uid, port },
+                _ => Address::Unix { pid: 0, uid: u32::MAX, port },
+            },
+        };
+        let conn = Conn::new(stream);
+        let id = self.core.client_connected(remote, local, now);
+        let peer = Peer::Client(id);
+        if self.poller.register(conn.stream(), Token::new(class::CLIENT, id.0)).is_err() {
+            return self.core.client_gone(id, now);
+        }
+        self.sessions.insert(peer, conn, false);
+        self.sessions.pump(&mut self.core, peer, now);
+    }
+
+    fn on_signals(&mut self, now: Instant) {
+        let signals: Vec<Signal> = self.signals.drain().collect();
+        for signal in signals {
+            match signal {
+                Signal::Hup => {
+                    self.log.line(log::Level::Log, "signal", format_args!("got SIGHUP, re-reading config"));
+                    self.reload(None, now);
+                }
+                Signal::Term => self.core.signal(core::Signal::Term, now),
+                Signal::Int => self.core.signal(core::Signal::Int, now),
+                Signal::Quit => self.core.signal(core::Signal::Quit, now),
+                Signal::Usr1 => self.core.signal(core::Signal::Usr1, now),
+                Signal::Usr2 => self.core.signal(core::Signal::Usr2, now),
+            }
+            self.sessions.send_outbox(&mut self.core, &[]);
+        }
+    }
+
+    fn on_resolved(&mut self, now: Instant) {
+        let global = &self.core.config().global;
+        let lifetimes = Lifetimes { found: global.dns_max_ttl, missing: global.dns_nxdomain_ttl };
+        let options = listen::tcp_options(global);
+        while let Some(dialed) = self.dialer.answer(lifetimes, &options, now) {
+            for (id, dialed) in dialed {
+                self.dialed(id, dialed, now);
+            }
+        }
+    }
+
+    fn dialed(&mut self, id: ServerId, dialed: Dialed, now: Instant) {
+        match dialed {
+            Dialed::Waiting => {}
+            Dialed::Failed(why) => {
+                self.core.server_failed(id, &why, now);
+                self.sessions.send_outbox(&mut self.core, &[]);
+            }
+            Dialed::Stream(stream) => {
+                let conn = Conn::connecting(stream);
+                if let Err(error) = self.poller.register(conn.stream(), Token::new(class::SERVER, id.0)) {
+                    return self.core.server_failed(id, &error.to_string(), now);
+                }
+                self.sessions.insert(Peer::Server(id), conn, true);
+            }
+        }
+    }
+
+    /// Does everything the core has asked for.
+    fn apply(&mut self, now: Instant) {
+        self.sessions.send_outbox(&mut self.core, &[]);
+        while let Some(effect) = self.core.poll() {
+            match effect {
+                Effect::Pump(peer) => self.sessions.unblock(peer),
+                Effect::Close(peer) => self.close(peer, now),
+                Effect::Log(line) => logging::write(&self.log, &line),
+                Effect::Connect { server, to } => {
+                    let options = listen::tcp_options(&self.core.config().global);
+                    let dialed = self.dialer.dial(server, &to, &options, now);
+                    self.dialed(server, dialed, now);
+                }
+                Effect::Reload { asker } => self.reload(asker, now),
+                Effect::StopListening(scope) => self.stop_listening(scope),
+                Effect::Publish(_) => {}
+            }
+            self.sessions.send_outbox(&mut self.core, &[]);
+        }
+    }
+
+    fn expire(&mut self, now: Instant) {
+        if self.core.poll_timeout().is_some_and(|at| at <= now) {
+            self.core.handle_timeout(now);
+            self.apply(now);
+        }
+        while let Some(tick) = self.timers.expired(now) {
+            match tick {
+                Tick::Accept => {
+                    for at in 0..self.doors.len() {
+                        if std::mem::take(&mut self.doors[at].paused) {
+                            self.accept(at, now);
+                        }
+                    }
+                }
+                Tick::Watchdog => {
+                    self.notify.watchdog();
+                    if let Some(interval) = self.notify.watchdog_interval() {
+                        self.timers.schedule(now + interval, Tick::Watchdog);
+                    }
+                }
+                Tick::Linger(key) => drop(self.lingering.remove(key)),
+            }
+        }
+    }
+
+    /// Gives everybody who has something to do one turn.
+    fn run_queued(&mut self, now: Instant) {
+        for _ in 0..self.sessions.runnable_len() {
+            let Some(peer) = self.sessions.next_runnable() else { break };
+            self.sessions.pump(&mut self.core, peer, now);
+            self.apply(now);
+        }
+    }
+
+    /// Closes a connection the core has let go of; what it was still told is delivered first.
+    fn close(&mut self, peer: Peer, now: Instant) {
+        let Some(link) = self.sessions.remove(peer) else { return };
+        let mut conn = link.conn;
+        let pending = !link.connecting && conn.has_pending();
+        if pending && !matches!(conn.flush(&mut self.sessions.bufs), Ok(Flush::Done) | Err(_)) {
+            let _ = self.poller.deregister(conn.stream());
+            let key = self.lingering.insert(conn);
+            if let Some(conn) = self.lingering.get(key) {
+                let token = Token::new(class::LINGER, key);
+                if self.poller.register(conn.stream(), token).is_err() {
+                    self.lingering.remove(key);
+                }
+            }
+            return self.timers.schedule(now + LINGER, Tick::Linger(key));
+        }
+        // Closing with unread input makes TCP reset the connection, and our last words are lost with it.
+        self.sessions.drain(&mut conn, LINGER_READS);
+        conn.close(&mut self.sessions.bufs);
+    }
+
+    fn on_lingering(&mut self, key: Key, readiness: Readiness) {
+        let Some(conn) = self.lingering.get_mut(key) else { return };
+        conn.on_event(readiness);
+        if !matches!(conn.flush(&mut self.sessions.bufs), Ok(Flush::Blocked))
+            && let Some(mut conn) = self.lingering.remove(key)
+        {
+            self.sessions.drain(&mut conn, LINGER_READS);
+            conn.close(&mut self.sessions.bufs);
+        }
+    }
+
+    fn reload(&mut self, asker: Option<ClientId>, now: Instant) {
+        self.notify.reloading();
+        let loaded = self.core.config().reload(&self.options.overrides);
+        let outcome = match loaded {
+            Ok(snapshot) => {
+                logging::warnings(&self.log, &snapshot);
+                self.reopen_log(&snapshot);
+                self.sessions.budget = budget(&snapshot.global);
+                for door in &self.doors {
+                    let _ = door.listener.set_options(&listen::tcp_options(&snapshot.global));
+                }
+                Ok(Arc::new(snapshot))
+            }
+            Err(error) => {
+                self.log.line(log::Level::Error, "reload", format_args!("{error}"));
+                self.log.line(log::Level::Warning, "reload", format_args!("config file loading failed"));
+                Err(error.to_string())
+            }
+        };
+        self.core.reload_finished(asker, outcome, now);
+        self.notify.ready();
+    }
+
+    fn reopen_log(&self, snapshot: &Snapshot) {
+        let file = snapshot.global.logfile.as_deref().map(std::path::Path::new);
+        match log::Sinks::open(self.options.stderr, file) {
+            Ok(sinks) => self.log.reopen(sinks),
+            Err(error) => {
+                self.log.line(log::Level::Error, "reload", format_args!("cannot open the log file: {error}"));
+            }
+        }
+        self.log.set_verbosity(snapshot.global.verbose.min(u8::MAX.into()) as u8);
+        self.log.set_format(log_format(snapshot));
+    }
+
+    fn stop_listening(&mut self, scope: ListenerScope) {
+        // Doors keep their places: tokens name them by position.
+        let tcp_only = scope == ListenerScope::Tcp;
+        self.doors.retain(|door| tcp_only && !door.is_tcp());
+        for (at, door) in self.doors.iter().enumerate() {
+            let _ = self.poller.deregister(&door.listener);
+            let token = Token::new(class::DOOR, Key { index: at as u32, generation: 1 });
+            if let Err(error) = self.poller.register_readable(&door.listener, token) {
+                let name = &door.name;
+                self.log.line(log::Level::Error, "listening", format_args!("lost {name}: {error}"));
+            }
+        }
+        self.notify.stopping();
+    }
+
+    fn finish(&mut self) {
+        self.notify.stopping();
+        self.log.line(log::Level::Log, "exit", format_args!("process down"));
+    }
+}
+
+/// How log lines look by the configuration.
+#[must_use]
+pub fn log_format(snapshot: &Snapshot) -> log::Format {
+    match snapshot.global.log_format {
+        config::LogFormat::Pgbouncer => log::Format::Pgbouncer,
+        config::LogFormat::Json => log::Format::Json,
+    }
+}
+
+fn budget(global: &config::Global) -> usize {
+    global.pkt_buf as usize * global.sbuf_loopcnt as usize
+}
+
+fn address(found: io::Result<stream::Address>, port: u16) -> Address {
+    match found {
+        Ok(stream::Address::Tcp(address)) => Address::Tcp(address),
+        _ => Address::Unix { pid: 0, uid: 0, port },
+    }
+}
+
+/// Tells a client for which there is no descriptor why; it is closed right after.
+fn refuse(stream: &Stream) {
+    let mut text = Vec::new();
+    let error = sluice_wire::pg::error::ErrorResponse::new(
+        sluice_wire::pg::error::Severity::Fatal,
+        sluice_wire::pg::sqlstate::SqlState::TOO_MANY_CONNECTIONS,
+        "no more connections allowed: out of file descriptors",
+    );
+    error.write(&mut text);
+    let _ = stream.write(&text);
+}

@@ -1,0 +1,122 @@
+//! The listening sockets a configuration asks for.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+
+use sluice_unix::listener::{ListenError, Listener, ReusePort, TcpListen, UnixListen};
+use sluice_unix::privs;
+use sluice_unix::stream::{Keepalive, TcpOptions};
+
+use crate::config::Global;
+use crate::core::Address;
+
+/// `tcp_defer_accept = 1` holds a connection without bytes back for this long, in seconds.
+const DEFER_ACCEPT_S: u32 = 1;
+
+/// A listening socket and where it listens.
+#[derive(Debug)]
+pub(crate) struct Door {
+    pub(crate) listener: Listener,
+    /// Shown in the log and, with the port, as `local_addr` of clients.
+    pub(crate) name: String,
+    pub(crate) local: Address,
+    /// Paused because descriptors ran out.
+    pub(crate) paused: bool,
+}
+
+impl Door {
+    pub(crate) fn is_tcp(&self) -> bool {
+        matches!(self.local, Address::Tcp(_))
+    }
+}
+
+/// Options of sockets, both accepted and made.
+pub(crate) fn tcp_options(global: &Global) -> TcpOptions {
+    TcpOptions {
+        keepalive: global.tcp_keepalive.then_some(Keepalive {
+            count: global.tcp_keepcnt,
+            idle_s: global.tcp_keepidle,
+            interval_s: global.tcp_keepintvl,
+        }),
+        user_timeout_ms: global.tcp_user_timeout.map_or(0, |t| t.as_millis().min(u32::MAX.into()) as u32),
+        buffer_bytes: global.tcp_socket_buffer,
+    }
+}
+
+/// Opens everything the configuration asks for.
+///
+/// # Errors
+/// Text for the log: which address, which call, why.
+pub(crate) fn open(global: &Global) -> Result<Vec<Door>, String> {
+    let mut doors = Vec::new();
+    let how = TcpListen {
+        backlog: global.listen_backlog,
+        reuse_port: if global.so_reuseport { ReusePort::Yes } else { ReusePort::No },
+        defer_accept_s: if global.tcp_defer_accept { DEFER_ACCEPT_S } else { 0 },
+        options: tcp_options(global),
+    };
+    for host in &global.listen_addr {
+        for address in addresses(host, global.listen_port)? {
+            match Listener::tcp(address, &how) {
+                Ok(listener) => {
+                    doors.push(Door {
+                        listener,
+                        name: address.to_string(),
+                        local: Address::Tcp(address),
+                        paused: false,
+                    });
+                }
+                // `*` on a machine without IPv6 is IPv4 only.
+                Err(ListenError::Call("socket", _)) if host == "*" && address.is_ipv6() => {}
+                Err(error) => return Err(format!("cannot listen on {address}: {error}")),
+            }
+        }
+    }
+    if !global.unix_socket_dir.is_empty() && global.listen_port > 0 {
+        doors.push(open_unix(global)?);
+    }
+    if doors.is_empty() {
+        return Err("nowhere to listen on: set listen_addr or unix_socket_dir".to_owned());
+    }
+    Ok(doors)
+}
+
+fn open_unix(global: &Global) -> Result<Door, String> {
+    let path = unix_path(&global.unix_socket_dir, global.listen_port);
+    let group_id = match &global.unix_socket_group {
+        None => None,
+        Some(name) => match privs::group_id(name) {
+            Ok(Some(id)) => Some(id),
+            Ok(None) => return Err(format!("unix_socket_group: no such group: {name}")),
+            Err(error) => return Err(format!("unix_socket_group: cannot look up {name}: {error}")),
+        },
+    };
+    let how = UnixListen { backlog: global.listen_backlog, mode: global.unix_socket_mode, group_id };
+    let listener = Listener::unix(&path, &how).map_err(|error| match error {
+        ListenError::InUse => format!("{error}: {path}"),
+        error => format!("cannot listen on {path}: {error}"),
+    })?;
+    let local = Address::Unix { pid: std::process::id(), uid: privs::user_id(), port: global.listen_port };
+    Ok(Door { listener, name: format!("unix:{path}"), local, paused: false })
+}
+
+/// Where PostgreSQL clients look for a server in that directory.
+pub(crate) fn unix_path(dir: &str, port: u16) -> String {
+    if dir.starts_with('@') {
+        format!("{dir}/.s.PGSQL.{port}")
+    } else {
+        format!("{}/.s.PGSQL.{port}", dir.trim_end_matches('/'))
+    }
+}
+
+fn addresses(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
+    if host == "*" {
+        return Ok(vec![
+            SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port),
+            SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port),
+        ]);
+    }
+    let found = (host, port).to_socket_addrs();
+    let found: Vec<SocketAddr> =
+        found.map_err(|error| format!("listen_addr: cannot look up {host}: {error}"))?.collect();
+    Ok(found)
+}

@@ -1,0 +1,423 @@
+//! Connections of the daemon, and the pump that moves bytes between them and the core.
+//!
+//! Owned by the worker. A pump reads, lets the core decide, and sends what the core put into its outbox, until the
+//! source is empty, the destination is full, or the fairness budget is spent. A destination that is full stops its
+//! source only: nothing more is read for it, and the flush that empties it pumps the source again.
+//!
+//! Bytes are read into the worker's one scratch buffer and sent on from there. What the core cannot judge yet (part of
+//! a message, or a client that has to wait) is kept with the connection until it can.
+
+use std::io::{self, IoSlice};
+use std::time::Instant;
+
+use sluice_unix::buf::{Buf, BufPool};
+use sluice_unix::conn::{Conn, Drained, Flush, Read};
+use sluice_unix::poller::Readiness;
+use sluice_unix::slab::Key;
+
+use crate::core::{ClientId, Core, Op, Origin, Outbox, Peer, ServerId, Taken, Then};
+
+/// Output a client may owe us before its own requests wait: a chunk of its server's replies and what we add to it.
+const OWN_PENDING_MAX: usize = 256 * 1024;
+
+/// Input kept for a connection that may not go on. More stays with the kernel; little is enough to see its end.
+const BLOCKED_INPUT_MAX: usize = 16 * 1024;
+
+/// Gathered output up to this size is copied together: cheaper than a vectored write.
+const GATHER_BYTES: usize = 16 * 1024;
+
+/// One connection and what the core last said about it.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) conn: Conn,
+    generation: u32,
+    /// Kept bytes that must be there before the core is asked again.
+    need: u32,
+    /// The core wants to be asked only after an [`crate::core::Effect::Pump`].
+    blocked: bool,
+    /// In the queue of those that have something to do.
+    pub(crate) queued: bool,
+    pub(crate) connecting: bool,
+}
+
+/// Connections by the ids of the core.
+#[derive(Debug, Default)]
+pub(crate) struct Links {
+    links: Vec<Option<Link>>,
+}
+
+impl Links {
+    pub(crate) fn insert(&mut self, key: Key, conn: Conn, connecting: bool) {
+        let at = key.index as usize;
+        if at >= self.links.len() {
+            self.links.resize_with(at + 1, || None);
+        }
+        let generation = key.generation;
+        self.links[at] = Some(Link { conn, generation, need: 1, blocked: false, queued: false, connecting });
+    }
+
+    #[inline]
+    pub(crate) fn find(&mut self, key: Key) -> Option<&mut Link> {
+        self.links.get_mut(key.index as usize)?.as_mut().filter(|link| link.generation == key.generation)
+    }
+
+    pub(crate) fn remove(&mut self, key: Key) -> Option<Link> {
+        let slot = self.links.get_mut(key.index as usize)?;
+        if slot.as_ref().is_some_and(|link| link.generation == key.generation) { slot.take() } else { None }
+    }
+}
+
+/// All connections of a worker, and the buffers they share.
+#[derive(Debug)]
+pub(crate) struct Sessions {
+    clients: Links,
+    servers: Links,
+    pub(crate) bufs: BufPool,
+    scratch: Vec<u8>,
+    gather: Vec<u8>,
+    /// Bytes a connection may move in one turn; 0: any number.
+    pub(crate) budget: usize,
+    runnable: std::collections::VecDeque<Peer>,
+    /// Connections that broke while something was sent to them.
+    broken: Vec<Peer>,
+}
+
+/// Why a pump ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pumped {
+    /// Something else has to happen first: an event, a flush, an effect.
+    Rest,
+    /// The budget is spent.
+    Again,
+    /// The peer has ended or broken the connection.
+    Lost,
+}
+
+impl Sessions {
+    pub(crate) fn new(scratch_bytes: usize, buf_bytes: usize, free_bufs: usize, budget: usize) -> Self {
+        Sessions {
+            clients: Links::default(),
+            servers: Links::default(),
+            bufs: BufPool::new(buf_bytes, free_bufs),
+            scratch: vec![0; scratch_bytes],
+            gather: Vec::new(),
+            budget,
+            runnable: std::collections::VecDeque::new(),
+            broken: Vec::new(),
+        }
+    }
+
+    #[inline]
+    fn links(&mut self, peer: Peer) -> (&mut Links, Key) {
+        match peer {
+            Peer::Client(ClientId(key)) => (&mut self.clients, key),
+            Peer::Server(ServerId(key)) => (&mut self.servers, key),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn find(&mut self, peer: Peer) -> Option<&mut Link> {
+        let (links, key) = self.links(peer);
+        links.find(key)
+    }
+
+    pub(crate) fn insert(&mut self, peer: Peer, conn: Conn, connecting: bool) {
+        let (links, key) = self.links(peer);
+        links.insert(key, conn, connecting);
+    }
+
+    pub(crate) fn remove(&mut self, peer: Peer) -> Option<Link> {
+        let (links, key) = self.links(peer);
+        links.remove(key)
+    }
+
+    /// Notes that the connection has something to do this turn.
+    pub(crate) fn wake(&mut self, peer: Peer) {
+        if let Some(link) = self.find(peer)
+            && !link.queued
+        {
+            link.queued = true;
+            self.runnable.push_back(peer);
+        }
+    }
+
+    /// The core lets the connection go on.
+    pub(crate) fn unblock(&mut self, peer: Peer) {
+        if let Some(link) = self.find(peer) {
+            link.blocked = false;
+            link.need = 1;
+        }
+        self.wake(peer);
+    }
+
+    pub(crate) fn next_runnable(&mut self) -> Option<Peer> {
+        let peer = self.runnable.pop_front()?;
+        if let Some(link) = self.find(peer) {
+            link.queued = false;
+        }
+        Some(peer)
+    }
+
+    pub(crate) fn runnable_len(&self) -> usize {
+        self.runnable.len()
+    }
+
+    /// An event: takes in the readiness, sends what waits, and pumps both directions that may have become possible.
+    pub(crate) fn on_event(&mut self, core: &mut Core, peer: Peer, readiness: Readiness, now: Instant) {
+        let Some(link) = self.find(peer) else { return };
+        link.conn.on_event(readiness);
+        if readiness.writable && link.conn.has_pending() {
+            self.flush(core, peer, now);
+        }
+        self.pump(core, peer, now);
+    }
+
+    /// Sends what waits; whoever was stopped because of it goes on.
+    pub(crate) fn flush(&mut self, core: &mut Core, peer: Peer, now: Instant) {
+        let (links, key) = match peer {
+            Peer::Client(ClientId(key)) => (&mut self.clients, key),
+            Peer::Server(ServerId(key)) => (&mut self.servers, key),
+        };
+        let Some(link) = links.find(key) else { return };
+        match link.conn.flush(&mut self.bufs) {
+            Ok(Flush::Done) => {
+                if let Some(source) = core.destination(peer) {
+                    self.wake(source);
+                }
+            }
+            Ok(Flush::Blocked) => {}
+            Err(_) => self.lose(core, peer, now),
+        }
+    }
+
+    /// The connection is gone: the core is told, and its effects close it.
+    fn lose(&mut self, core: &mut Core, peer: Peer, now: Instant) {
+        match peer {
+            Peer::Client(id) => core.client_gone(id, now),
+            Peer::Server(id) => core.server_gone(id, now),
+        }
+        self.send_outbox(core, &[]);
+    }
+
+    /// Moves bytes from `peer` to wherever the core sends them.
+    pub(crate) fn pump(&mut self, core: &mut Core, peer: Peer, now: Instant) {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        match self.pump_with(core, peer, &mut scratch, now) {
+            Pumped::Rest => {}
+            Pumped::Again => self.wake(peer),
+            Pumped::Lost => self.lose(core, peer, now),
+        }
+        self.scratch = scratch;
+        while let Some(broken) = self.broken.pop() {
+            self.lose(core, broken, now);
+        }
+    }
+
+    fn pump_with(&mut self, core: &mut Core, peer: Peer, scratch: &mut [u8], now: Instant) -> Pumped {
+        let mut moved = 0;
+        loop {
+            if self.is_stopped(core, peer) {
+                return Pumped::Rest;
+            }
+            let Some(link) = self.find(peer) else { return Pumped::Rest };
+            if link.connecting {
+                return Pumped::Rest;
+            }
+            if let Some(kept) = link.conn.take_kept() {
+                match self.pump_kept(core, peer, kept, scratch, now) {
+                    Some(end) => return end,
+                    None => continue,
+                }
+            }
+            let blocked = link.blocked;
+            let (count, drained) = match link.conn.read(scratch) {
+                Read::Data(count, drained) => (count, drained),
+                Read::WouldBlock => return Pumped::Rest,
+                Read::Eof | Read::Failed(_) => return Pumped::Lost,
+            };
+            let chunk = &scratch[..count];
+            let consumed = if blocked { 0 } else { self.handle(core, peer, chunk, now) };
+            moved += count;
+            if consumed < count {
+                let (links, key) = match peer {
+                    Peer::Client(ClientId(key)) => (&mut self.clients, key),
+                    Peer::Server(ServerId(key)) => (&mut self.servers, key),
+                };
+                if let Some(link) = links.find(key) {
+                    link.conn.keep_input(&mut self.bufs, &chunk[consumed..]);
+                }
+            } else if drained == Drained::Yes {
+                return Pumped::Rest;
+            }
+            if self.budget > 0 && moved >= self.budget {
+                return Pumped::Again;
+            }
+        }
+    }
+
+    /// Goes on with bytes kept earlier, reading more where they do not suffice. `None`: look again.
+    fn pump_kept(
+        &mut self,
+        core: &mut Core,
+        peer: Peer,
+        mut kept: Box<Buf>,
+        scratch: &mut [u8],
+        now: Instant,
+    ) -> Option<Pumped> {
+        let Some(link) = self.find(peer) else {
+            self.bufs.put(kept);
+            return Some(Pumped::Rest);
+        };
+        let wanted = if link.blocked { BLOCKED_INPUT_MAX } else { link.need as usize };
+        if kept.len() < wanted {
+            let end = match link.conn.read(scratch) {
+                Read::Data(count, _) => {
+                    kept.append(&scratch[..count]);
+                    None
+                }
+                Read::WouldBlock => Some(Pumped::Rest),
+                Read::Eof | Read::Failed(_) => Some(Pumped::Lost),
+            };
+            let enough = kept.len() >= wanted && !link.blocked;
+            if end.is_some() || !enough {
+                self.put_kept(peer, kept);
+                return end;
+            }
+        } else if link.blocked {
+            self.put_kept(peer, kept);
+            return Some(Pumped::Rest);
+        }
+        let consumed = self.handle(core, peer, kept.as_slice(), now);
+        kept.consume(consumed);
+        let stuck =
+            consumed == 0 && self.find(peer).is_some_and(|l| !l.blocked && l.need as usize <= kept.len());
+        self.put_kept(peer, kept);
+        // The core asked for no more than it has been given: only a defect could make this a loop.
+        if stuck { Some(Pumped::Rest) } else { None }
+    }
+
+    fn put_kept(&mut self, peer: Peer, kept: Box<Buf>) {
+        let (links, key) = match peer {
+            Peer::Client(ClientId(key)) => (&mut self.clients, key),
+            Peer::Server(ServerId(key)) => (&mut self.servers, key),
+        };
+        match links.find(key) {
+            Some(link) => link.conn.put_kept(&mut self.bufs, kept),
+            None => self.bufs.put(kept),
+        }
+    }
+
+    /// Must reading wait until somebody has taken what is there already?
+    #[inline]
+    fn is_stopped(&mut self, core: &Core, peer: Peer) -> bool {
+        if let Peer::Client(_) = peer
+            && self.find(peer).is_some_and(|link| link.conn.pending_len() > OWN_PENDING_MAX)
+        {
+            return true;
+        }
+        match core.destination(peer) {
+            Some(to) => self.find(to).is_some_and(|link| link.conn.has_pending()),
+            None => false,
+        }
+    }
+
+    /// Lets the core judge a chunk and sends what it says. Answers how many bytes are used up.
+    #[inline]
+    fn handle(&mut self, core: &mut Core, peer: Peer, chunk: &[u8], now: Instant) -> usize {
+        let Taken { consumed, then } = match peer {
+            Peer::Client(id) => core.client_input(id, chunk, now),
+            Peer::Server(id) => core.server_input(id, chunk, now),
+        };
+        self.send_outbox(core, chunk);
+        if let Some(link) = self.find(peer) {
+            match then {
+                Then::Need(bytes) => link.need = bytes.min(u32::MAX as usize) as u32,
+                Then::Blocked => link.blocked = true,
+                // Its Close effect is on the way; nothing more is read until then.
+                Then::Closed => {
+                    link.blocked = true;
+                    return chunk.len();
+                }
+            }
+        }
+        consumed
+    }
+
+    /// Reads what a peer still sends and drops it, at most so many times.
+    pub(crate) fn drain(&mut self, conn: &mut Conn, reads_max: usize) {
+        for _ in 0..reads_max {
+            match conn.read(&mut self.scratch) {
+                Read::Data(_, Drained::No) => {}
+                _ => return,
+            }
+        }
+    }
+
+    /// Sends what the core has put into its outbox, in order.
+    pub(crate) fn send_outbox(&mut self, core: &mut Core, chunk: &[u8]) {
+        if core.outbox.ops.is_empty() {
+            return;
+        }
+        let mut outbox = std::mem::take(&mut core.outbox);
+        let mut at = 0;
+        while at < outbox.ops.len() {
+            let to = outbox.ops[at].to;
+            let end = outbox.ops[at..].iter().position(|op| op.to != to).map_or(outbox.ops.len(), |n| at + n);
+            self.send(to, &outbox, at..end, chunk);
+            at = end;
+        }
+        outbox.clear();
+        core.outbox = outbox;
+    }
+
+    fn send(&mut self, to: Peer, outbox: &Outbox, range: std::ops::Range<usize>, chunk: &[u8]) {
+        let ops = &outbox.ops[range];
+        let (links, key) = match to {
+            Peer::Client(ClientId(key)) => (&mut self.clients, key),
+            Peer::Server(ServerId(key)) => (&mut self.servers, key),
+        };
+        let Some(link) = links.find(key) else { return };
+        let conn = &mut link.conn;
+        let result = match ops {
+            _ if link.connecting => {
+                for op in ops {
+                    conn.queue(&mut self.bufs, bytes_of(op, outbox, chunk));
+                }
+                Ok(())
+            }
+            [op] => conn.send_bytes(&mut self.bufs, bytes_of(op, outbox, chunk)).map(drop),
+            ops => send_several(conn, &mut self.bufs, &mut self.gather, ops, outbox, chunk),
+        };
+        if result.is_err() {
+            self.broken.push(to);
+        }
+    }
+}
+
+fn send_several(
+    conn: &mut Conn,
+    bufs: &mut BufPool,
+    gather: &mut Vec<u8>,
+    ops: &[Op],
+    outbox: &Outbox,
+    chunk: &[u8],
+) -> io::Result<()> {
+    let total: usize = ops.iter().map(|op| op.end - op.start).sum();
+    if total <= GATHER_BYTES {
+        gather.clear();
+        for op in ops {
+            gather.extend_from_slice(bytes_of(op, outbox, chunk));
+        }
+        return conn.send_bytes(bufs, gather).map(drop);
+    }
+    let slices: Vec<IoSlice<'_>> = ops.iter().map(|op| IoSlice::new(bytes_of(op, outbox, chunk))).collect();
+    conn.send(bufs, &slices).map(drop)
+}
+
+#[inline]
+fn bytes_of<'a>(op: &Op, outbox: &'a Outbox, chunk: &'a [u8]) -> &'a [u8] {
+    match op.origin {
+        Origin::Chunk => &chunk[op.start..op.end],
+        Origin::Own => &outbox.own[op.start..op.end],
+    }
+}
