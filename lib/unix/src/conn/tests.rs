@@ -7,7 +7,9 @@ use crate::stream::TcpOptions;
 use crate::token::Token;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use sluice_check::Rng;
 
 /// A connection registered with a poller of its own, and a blocking peer.
 struct Bench {
@@ -329,8 +331,114 @@ fn a_unix_connection_being_made_is_told_of_as_any_other() {
     let stream = Stream::connect_unix(path.to_str().unwrap()).unwrap();
     let mut bench = Bench::new(Conn::connecting(stream));
     assert!(matches!(bench.conn.finish_connect(), Connect::Pending));
+    assert_eq!(bench.conn.send_bytes(&mut bench.pool, b"").unwrap(), Sent::All);
     bench.sleep();
     assert!(matches!(bench.conn.finish_connect(), Connect::Done));
     assert_eq!(bench.conn.send_bytes(&mut bench.pool, b"hello").unwrap(), Sent::All);
     assert_eq!(bench.settle(), 0);
+}
+
+/// One end of a random conversation: sends `script`, and collects what comes.
+struct End {
+    conn: Conn,
+    script: Vec<u8>,
+    sent: usize,
+    got: Vec<u8>,
+    ended: bool,
+    shut: bool,
+}
+
+impl End {
+    fn new(poller: &Poller, class: u8, stream: Stream, script: Vec<u8>) -> Self {
+        stream.set_send_buffer(1).unwrap();
+        let mut conn = Conn::new(stream);
+        conn.register(poller, Token::new(class, Key::default())).unwrap();
+        Self { conn, script, sent: 0, got: Vec::new(), ended: false, shut: false }
+    }
+
+    fn is_over(&self) -> bool {
+        self.ended && self.shut
+    }
+
+    /// Does one random thing that the flags say may be possible; false if there is none: only an event helps.
+    fn step(&mut self, rng: &mut Rng, pool: &mut BufPool) -> bool {
+        let may_read = self.conn.is_readable() && !self.ended;
+        let may_flush = self.conn.has_pending() && self.conn.is_writable();
+        let may_send = self.sent < self.script.len() && !self.conn.has_pending();
+        let may_shut = self.sent == self.script.len() && !self.conn.has_pending() && !self.shut;
+        let mut choices = Vec::new();
+        choices.extend(may_read.then_some('r'));
+        choices.extend(may_flush.then_some('f'));
+        choices.extend(may_send.then_some('s'));
+        choices.extend(may_shut.then_some('e'));
+        match rng.pick(&choices) {
+            None => return false,
+            Some('r') => self.read(rng),
+            Some('f') => drop(self.conn.flush(pool).unwrap()),
+            Some('s') => self.send(rng, pool),
+            Some(_) => {
+                self.conn.shutdown_write().unwrap();
+                self.shut = true;
+            }
+        }
+        true
+    }
+
+    fn read(&mut self, rng: &mut Rng) {
+        let mut scratch = vec![0; rng.between(1, 9000)];
+        match self.conn.read(&mut scratch) {
+            Read::Data(count, _) => self.got.extend_from_slice(&scratch[..count]),
+            Read::WouldBlock => {}
+            Read::Eof => self.ended = true,
+            Read::Failed(error) => panic!("{error}"),
+        }
+    }
+
+    fn send(&mut self, rng: &mut Rng, pool: &mut BufPool) {
+        let rest = &self.script[self.sent..];
+        let (all, cut) = (rng.between(1, rest.len().min(20_000)), rng.below(20_000));
+        let (first, second) = rest[..all].split_at(cut.min(all));
+        let slices = [IoSlice::new(first), IoSlice::new(second)];
+        self.conn.send(pool, &slices[..if second.is_empty() { 1 } else { 2 }]).unwrap();
+        self.sent += all;
+    }
+}
+
+#[test]
+fn no_wake_up_is_lost_in_any_order_of_reads_and_writes() {
+    for seed in 0..60 {
+        let mut rng = Rng::new(seed);
+        let (near, far) = if seed % 2 == 0 { Stream::pair().unwrap() } else { tcp_pair() };
+        let mut poller = Poller::new().unwrap();
+        let mut pool = BufPool::new(4096, 4);
+        let scripts = [0, 1].map(|_| {
+            let len = rng.below(150_000);
+            rng.bytes(len)
+        });
+        let mut ends =
+            [End::new(&poller, 0, near, scripts[0].clone()), End::new(&poller, 1, far, scripts[1].clone())];
+        while !ends.iter().all(End::is_over) {
+            let at = rng.below(2);
+            let idle = !ends[at].step(&mut rng, &mut pool) && !ends[1 - at].step(&mut rng, &mut pool);
+            if idle || rng.chance(1, 10) {
+                let patience = if idle { Duration::from_secs(20) } else { Duration::ZERO };
+                poller.wait(Some(Instant::now() + patience)).unwrap();
+                assert!(!idle || poller.event(0).is_some(), "seed {seed}: a wake-up was lost");
+                for (token, readiness) in poller.events() {
+                    ends[usize::from(token.class())].conn.on_event(readiness);
+                }
+            }
+        }
+        assert!(ends[0].got == scripts[1] && ends[1].got == scripts[0], "seed {seed}");
+        assert_eq!(pool.taken(), 0);
+    }
+}
+
+fn tcp_pair() -> (Stream, Stream) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let far = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (near, _) = listener.accept().unwrap();
+    near.set_nonblocking(true).unwrap();
+    far.set_nonblocking(true).unwrap();
+    (Stream::Tcp(near), Stream::Tcp(far))
 }
