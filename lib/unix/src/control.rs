@@ -33,7 +33,7 @@ use crate::slab::{Key, Slab};
 use crate::stream::{Credentials, Stream};
 use crate::token::Token;
 
-pub use client::{Answers, ask};
+pub use client::{Answers, request};
 
 const BUF_BYTES: usize = 8 * 1024;
 const FREE_BUFS_MAX: usize = 4;
@@ -459,7 +459,7 @@ mod tests {
         let mut bench = Bench::new();
         let path = bench.dir.path().join("sock").to_str().unwrap().to_owned();
         let client = std::thread::spawn(move || {
-            let answers = ask(&path, b"show\n").unwrap();
+            let answers = request(&path, b"show\n").unwrap();
             answers.map(|line| line.unwrap()).collect::<Vec<_>>()
         });
         let mut events = Vec::new();
@@ -471,6 +471,6 @@ mod tests {
         bench.control.send(key, b"{\"a\":1}\n{\"ok\":true}\n");
         bench.control.close(key);
         assert_eq!(client.join().unwrap(), [&b"{\"a\":1}"[..], b"{\"ok\":true}"]);
-        assert!(ask("/nonexistent", b"x\n").is_err());
+        assert!(request("/nonexistent", b"x\n").is_err());
     }
 }

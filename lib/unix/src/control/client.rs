@@ -16,7 +16,7 @@ pub struct Answers {
 ///
 /// # Errors
 /// When nobody listens there or the line cannot be sent.
-pub fn ask(path: &str, line: &[u8]) -> io::Result<Answers> {
+pub fn request(path: &str, line: &[u8]) -> io::Result<Answers> {
     let address = match path.strip_prefix('@') {
         Some(name) => SocketAddr::from_abstract_name(name)?,
         None => SocketAddr::from_pathname(path)?,
