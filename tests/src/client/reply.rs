@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 /// A backend message.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Message {
     /// Its tag.
     pub tag: u8,
@@ -62,6 +62,13 @@ impl Message {
             rest = &rest[end + 19..];
         }
         types
+    }
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = &self.body[..self.body.len().min(300)];
+        write!(f, "{}\"{}\"", self.tag as char, shown.escape_ascii())
     }
 }
 
