@@ -234,7 +234,8 @@ impl Listener {
         }
     }
 
-    /// Changes the options of sockets accepted from now on; a Unix listener has none.
+    /// Changes the options of sockets accepted from now on; a Unix listener has none. A number that is 0 leaves what
+    /// was set here before.
     ///
     /// # Errors
     /// The first option the kernel refuses.

@@ -4,7 +4,7 @@
 //! [`Waker`] when it is done. There is no thread, and no memory of one, while nothing is asked. Caching and
 //! choosing among the addresses is the owner's business.
 //!
-//! Invariants: each accepted request gets exactly one answer; at most [`LOOKUPS_MAX`] threads run; no more than
+//! Invariants: each accepted request gets exactly one answer; at most four threads run; no more than
 //! the limit given wait.
 
 use std::collections::VecDeque;

@@ -274,6 +274,23 @@ fn input_put_aside_comes_back_in_front() {
 }
 
 #[test]
+fn kept_input_is_lent_out_and_put_back_or_freed() {
+    let (mut bench, _far) = Bench::unix();
+    let (conn, pool) = (&mut bench.conn, &mut bench.pool);
+    assert!(conn.take_kept().is_none());
+    conn.keep_input(pool, b"abc");
+    let mut kept = conn.take_kept().unwrap();
+    assert_eq!((kept.as_slice(), conn.input().len()), (&b"abc"[..], 0));
+    kept.consume(1);
+    conn.put_kept(pool, kept);
+    assert_eq!((conn.input(), pool.taken()), (&b"bc"[..], 1));
+    let mut kept = conn.take_kept().unwrap();
+    kept.consume(2);
+    conn.put_kept(pool, kept);
+    assert_eq!((conn.input().len(), pool.taken()), (0, 0));
+}
+
+#[test]
 fn closing_gives_buffers_back() {
     let (mut bench, _far) = Bench::unix();
     bench.conn.queue(&mut bench.pool, b"out");
