@@ -301,8 +301,12 @@ impl Conn {
         self.input.take()
     }
 
-    /// Puts back what [`Conn::take_kept`] took, as far as it is not handled yet.
-    pub fn put_kept(&mut self, pool: &mut BufPool, kept: Box<Buf>) {
+    /// Puts back what [`Conn::take_kept`] took, as far as it is not handled yet, in front of what was kept meanwhile.
+    pub fn put_kept(&mut self, pool: &mut BufPool, mut kept: Box<Buf>) {
+        if let Some(newer) = self.input.take() {
+            kept.append(newer.as_slice());
+            pool.put(newer);
+        }
         if kept.is_empty() {
             pool.put(kept);
         } else {

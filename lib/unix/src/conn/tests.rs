@@ -282,10 +282,11 @@ fn kept_input_is_lent_out_and_put_back_or_freed() {
     let mut kept = conn.take_kept().unwrap();
     assert_eq!((kept.as_slice(), conn.input().len()), (&b"abc"[..], 0));
     kept.consume(1);
+    conn.keep_input(pool, b"de");
     conn.put_kept(pool, kept);
-    assert_eq!((conn.input(), pool.taken()), (&b"bc"[..], 1));
+    assert_eq!((conn.input(), pool.taken()), (&b"bcde"[..], 1));
     let mut kept = conn.take_kept().unwrap();
-    kept.consume(2);
+    kept.consume(4);
     conn.put_kept(pool, kept);
     assert_eq!((conn.input().len(), pool.taken()), (0, 0));
 }
