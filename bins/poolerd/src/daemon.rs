@@ -293,10 +293,10 @@ impl Worker {
                 _ => Address::Unix { pid: 0, uid: u32::MAX, port },
             },
         };
-        let conn = Conn::new(stream);
+        let mut conn = Conn::new(stream);
         let id = self.core.client_connected(remote, local, now);
         let peer = Peer::Client(id);
-        if self.poller.register(conn.stream(), Token::new(class::CLIENT, id.0)).is_err() {
+        if conn.register(&self.poller, Token::new(class::CLIENT, id.0)).is_err() {
             return self.core.client_gone(id, now);
         }
         self.sessions.insert(peer, conn, false);
@@ -340,8 +340,8 @@ impl Worker {
                 self.sessions.send_outbox(&mut self.core, &[]);
             }
             Dialed::Stream(stream) => {
-                let conn = Conn::connecting(stream);
-                if let Err(error) = self.poller.register(conn.stream(), Token::new(class::SERVER, id.0)) {
+                let mut conn = Conn::connecting(stream);
+                if let Err(error) = conn.register(&self.poller, Token::new(class::SERVER, id.0)) {
                     return self.core.server_failed(id, &error.to_string(), now);
                 }
                 self.sessions.insert(Peer::Server(id), conn, true);
@@ -412,11 +412,9 @@ impl Worker {
         if pending && !matches!(conn.flush(&mut self.sessions.bufs), Ok(Flush::Done) | Err(_)) {
             let _ = self.poller.deregister(conn.stream());
             let key = self.lingering.insert(conn);
-            if let Some(conn) = self.lingering.get(key) {
-                let token = Token::new(class::LINGER, key);
-                if self.poller.register(conn.stream(), token).is_err() {
-                    self.lingering.remove(key);
-                }
+            let token = Token::new(class::LINGER, key);
+            if self.lingering.get_mut(key).is_some_and(|conn| conn.register(&self.poller, token).is_err()) {
+                self.lingering.remove(key);
             }
             return self.timers.schedule(now + LINGER, Tick::Linger(key));
         }

@@ -17,6 +17,9 @@ use super::server::{Server, ServerState, Task, remove_from};
 use super::{ClientId, Core, ServerId};
 use crate::config::{LoadBalance, OnClientLoss};
 
+/// Executing a portal nobody made fails a batch whatever it holds; PostgreSQL's log then says why.
+const MISSING_PORTAL: &[u8] = b"client disconnected before Sync";
+
 impl Core {
     /// The shell has accepted a connection.
     pub fn client_connected(&mut self, peer: Address, local: Address, now: Instant) -> ClientId {
@@ -136,14 +139,21 @@ impl Core {
         }
     }
 
-    /// A batch nobody will end is ended by a Sync of ours, or its ReadyForQuery never comes.
+    /// A batch nobody will end is ended by a Sync of ours, or its ReadyForQuery never comes. But a Sync commits what
+    /// the batch has done so far, which a client that leaves before its own Sync has not asked for: so the batch is
+    /// made to fail first.
     fn end_batch_of_nobody(&mut self, id: ServerId) {
         let Some(server) = self.servers.get_mut(id.0) else { return };
-        if server.outstanding.batch_is_open() || server.skipping {
-            server.skipping = false;
-            server.outstanding.push(Request::own(Kind::Sync));
-            self.outbox.write(Peer::Server(id), frontend::sync);
+        if !server.outstanding.batch_is_open() && !server.skipping {
+            return;
         }
+        server.skipping = false;
+        server.outstanding.push(Request::own(Kind::Execute));
+        server.outstanding.push(Request::own(Kind::Sync));
+        self.outbox.write(Peer::Server(id), |out| {
+            frontend::execute(out, MISSING_PORTAL, 0);
+            frontend::sync(out);
+        });
     }
 
     /// A server without client or task has answered everything.
