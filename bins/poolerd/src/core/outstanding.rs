@@ -17,6 +17,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::ClientId;
+use super::prepared::Statement;
 
 /// The message that is owed an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +64,8 @@ pub(super) struct Request {
     pub(super) changes: Changes,
     /// The client's own name of the statement, or the definition of an unnamed one.
     pub(super) note: Option<Rc<[u8]>>,
+    /// The statement the server knows by a name of ours: what errors have to be translated back from.
+    pub(super) statement: Option<Rc<Statement>>,
 }
 
 /// The cache changes that become true with a reply.
@@ -94,12 +97,26 @@ pub(super) enum UnnamedChange {
 impl Request {
     #[inline]
     pub(super) fn forward(kind: Kind, owner: ClientId) -> Self {
-        Request { kind, action: Action::Forward, owner: Some(owner), changes: Changes::default(), note: None }
+        Request {
+            kind,
+            action: Action::Forward,
+            owner: Some(owner),
+            changes: Changes::default(),
+            note: None,
+            statement: None,
+        }
     }
 
     /// A request of the pooler itself.
     pub(super) fn own(kind: Kind) -> Self {
-        Request { kind, action: Action::Skip, owner: None, changes: Changes::default(), note: None }
+        Request {
+            kind,
+            action: Action::Skip,
+            owner: None,
+            changes: Changes::default(),
+            note: None,
+            statement: None,
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use sluice_wire::pg::sqlstate::SqlState;
 
 use super::effect::{Effect, Peer, Taken, Then};
 use super::outstanding::{Action, Kind, Request, UnnamedChange};
-use super::prepared::{Lookup, Outcome, UNKNOWN_NAME, Unnamed};
+use super::prepared::{Outcome, UNKNOWN_NAME, Unnamed};
 use super::requests::{Message, Step};
 use super::server::{ServerState, Task};
 use super::{ClientId, Core, ServerId};
@@ -306,55 +306,44 @@ impl Core {
             return self.distrust(id, "SV_IDLE server got dirty", now);
         };
         let (owner, note, kind) = (head.owner, head.note.clone(), head.kind);
+        let (statement, unnamed) = (head.statement.clone(), head.changes.unnamed.is_some());
         if !kind.ends_by_ready() {
             server.failed = true;
             server.skipping = !server.outstanding.has_sync();
         }
         let link = server.link;
-        let Some(owner) = owner.filter(|&owner| link == Some(owner)) else {
-            let to = None;
-            return self.deliver(id, to, message);
-        };
-        if let Some(note) = note
-            && message.is_whole()
+        if let Some(statement) = &statement
+            && fields.sqlstate() == Some(SqlState::FEATURE_NOT_SUPPORTED)
         {
-            let stale = fields.sqlstate() == Some(SqlState::FEATURE_NOT_SUPPORTED);
-            return self.deliver_renamed(id, owner, &note, stale, message);
+            server.statements.mark_stale(statement);
         }
-        self.deliver(id, Some(Peer::Client(owner)), message)
+        // From here on the server skips, so a client that waits for an earlier batch need not wait any longer.
+        self.wake_held(id);
+        let to = owner.filter(|&owner| link == Some(owner)).map(Peer::Client);
+        match (to, note) {
+            (Some(to), Some(name)) if !unnamed && message.is_whole() => {
+                let internal = statement.as_ref().map_or(UNKNOWN_NAME, |s| s.server_name());
+                self.deliver_renamed(id, to, internal, &name, message)
+            }
+            (to, _) => self.deliver(id, to, message),
+        }
     }
 
     /// Passes an error on in which a statement goes by the name its client knows.
     fn deliver_renamed(
         &mut self,
         id: ServerId,
-        owner: ClientId,
+        to: Peer,
+        internal: &[u8],
         name: &[u8],
-        stale: bool,
         message: Message<'_>,
     ) -> Step {
-        let peer = Peer::Client(owner);
-        let (Some(client), Some(server)) = (self.clients.get(owner.0), self.servers.get_mut(id.0)) else {
-            return self.deliver(id, Some(peer), message);
-        };
-        let batch = server.outstanding.batch();
-        let found = client.statements.as_ref().map(|names| names.find(name, batch));
-        let statement = match found {
-            Some(Lookup::Found((_, statement))) => Some(statement),
-            _ => None,
-        };
-        if let Some(statement) = &statement
-            && stale
-        {
-            server.statements.mark_stale(statement);
-        }
-        let internal = statement.as_ref().map_or(UNKNOWN_NAME, |s| s.server_name());
         if memchr::memmem::find(message.body(), internal).is_none() {
-            return self.deliver(id, Some(peer), message);
+            return self.deliver(id, Some(to), message);
         }
         let mut body = Vec::new();
         error::replace_in_fields(message.body(), internal, name, &mut body);
-        self.outbox.write(peer, |out| {
+        self.outbox.write(to, |out| {
             out.push(backend::ERROR_RESPONSE);
             out.extend_from_slice(&(body.len() as u32 + 4).to_be_bytes());
             out.extend_from_slice(&body);

@@ -104,6 +104,9 @@ impl Core {
         }
         self.negotiate(id, message);
         self.take_parameters(id, message, console)?;
+        if self.config.global.application_name_add_host {
+            self.add_host_to_name(id);
+        }
         self.log_login_attempt(id);
         if !console {
             self.choose_database(id, &asked, now)?;
@@ -187,16 +190,19 @@ impl Core {
         let Some(at) = self.tracked.position(name) else {
             return console || self.ignores(&String::from_utf8_lossy(name));
         };
-        let add_host = self.config.global.application_name_add_host && name == b"application_name";
-        let Some(client) = self.clients.get_mut(id.0) else { return true };
-        let value = if add_host {
-            let name = if value.is_empty() { "app".into() } else { String::from_utf8_lossy(value) };
-            self.values.intern(format!("{name} - {}", client.peer).as_bytes())
-        } else {
-            self.values.intern(value)
-        };
-        client.vars.set(at, value);
+        if let Some(client) = self.clients.get_mut(id.0) {
+            client.vars.set(at, self.values.intern(value));
+        }
         true
+    }
+
+    fn add_host_to_name(&mut self, id: ClientId) {
+        let Some(at) = self.tracked.position(b"application_name") else { return };
+        let Some(client) = self.clients.get_mut(id.0) else { return };
+        let given = client.vars.at(at).filter(|name| !name.is_empty());
+        let name = given.map_or_else(|| "app".into(), |name| String::from_utf8_lossy(name));
+        let name = format!("{name} - {}", client.peer);
+        client.vars.set(at, self.values.intern(name.as_bytes()));
     }
 
     fn choose_database(&mut self, id: ClientId, asked: &Asked, now: Instant) -> Result<(), ErrorResponse> {

@@ -139,7 +139,9 @@ impl Core {
             if self.ensure(id, server_id, &statement, &name) == Ensured::Unsettled {
                 return self.hold(id, server_id);
             }
-            self.push(server_id, Request { note: Some(name), ..Request::forward(Kind::Parse, id) });
+            let statement_sent = Some(Rc::clone(&statement));
+            let request = Request::forward(Kind::Parse, id);
+            self.push(server_id, Request { note: Some(name), statement: statement_sent, ..request });
             self.count_parse(server_id);
             self.outbox.write(Peer::Server(server_id), |out| {
                 frontend::parse(out, statement.server_name(), parse.definition);
@@ -173,7 +175,9 @@ impl Core {
         let Some((_, server)) = self.pair(id, server_id) else { return Step::Closed };
         server.statements.propose(Rc::clone(&statement), Proposal::Parse, batch);
         let changes = Changes { server: true, ..changes };
-        self.push(server_id, Request { changes, note: Some(name), ..Request::forward(Kind::Parse, id) });
+        let statement_sent = Some(Rc::clone(&statement));
+        let request = Request::forward(Kind::Parse, id);
+        self.push(server_id, Request { changes, note: Some(name), statement: statement_sent, ..request });
         self.outbox.write(Peer::Server(server_id), |out| {
             frontend::parse(out, statement.server_name(), statement.definition());
         });
@@ -235,9 +239,10 @@ impl Core {
                 (name, Some(statement))
             }
         };
-        self.push(server_id, Request { note: Some(note), ..Request::forward(Kind::Bind, id) });
-        self.count(server_id, |stats| stats.binds += 1);
         let server_name = statement.as_deref().map_or(UNKNOWN_NAME, Statement::server_name);
+        let request = Request::forward(Kind::Bind, id);
+        self.push(server_id, Request { note: Some(note), statement: statement.clone(), ..request });
+        self.count(server_id, |stats| stats.binds += 1);
         let peer = Peer::Server(server_id);
         let tail_len = message.header.body_len() - head.tail;
         self.outbox.write(peer, |out| frontend::bind_head(out, head.portal, server_name, tail_len));
@@ -276,8 +281,9 @@ impl Core {
                         (name, Some(statement))
                     }
                 };
-                self.push(server_id, Request { note: Some(note), ..Request::forward(Kind::Describe, id) });
                 let server_name = statement.as_deref().map_or(UNKNOWN_NAME, Statement::server_name);
+                let request = Request::forward(Kind::Describe, id);
+                self.push(server_id, Request { note: Some(note), statement: statement.clone(), ..request });
                 self.outbox.write(Peer::Server(server_id), |out| {
                     frontend::describe(out, KIND_STATEMENT, server_name);
                 });
@@ -386,6 +392,7 @@ impl Core {
                 action: Action::Skip,
                 changes: Changes { server: true, ..Changes::default() },
                 note: Some(Rc::clone(name)),
+                statement: Some(Rc::clone(statement)),
                 ..Request::forward(Kind::Parse, id)
             },
         );
