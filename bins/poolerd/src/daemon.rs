@@ -14,7 +14,7 @@ use sluice_unix::slab::{Key, Slab};
 use sluice_unix::stream::{self, Stream};
 use sluice_unix::timers::Timers;
 use sluice_unix::token::Token;
-use sluice_unix::{log, random};
+use sluice_unix::{log, privs, random};
 
 use crate::config::{Overrides, Snapshot};
 use crate::connect::{Dialed, Dialer, Lifetimes};
@@ -41,6 +41,9 @@ const LINGER: Duration = Duration::from_secs(5);
 
 /// Most we read of what a peer still sends while we close, so that our last words are not lost to a reset.
 const LINGER_READS: usize = 16;
+
+/// How often SUSPEND looks whether everything is sent.
+const FLUSH_LOOK: Duration = Duration::from_millis(50);
 
 /// Kinds of event sources: the class of a token.
 mod class {
@@ -91,6 +94,10 @@ enum Tick {
     Accept,
     Watchdog,
     Linger(Key),
+    /// SUSPEND waits until everything is sent, or until then.
+    Flush {
+        until: Option<Instant>,
+    },
 }
 
 /// A daemon's loop and everything on it. Two can live in one process.
@@ -145,6 +152,8 @@ impl Worker {
         let seeds = Seeds {
             epoch: (Instant::now(), SystemTime::now()),
             random: random::bytes().map_err(system("get random bytes"))?,
+            uid: privs::user_id(),
+            local_text: log::local_text,
         };
         let budget = budget(global);
         Ok(Worker {
@@ -309,7 +318,7 @@ impl Worker {
             match signal {
                 Signal::Hup => {
                     self.log.line(log::Level::Log, "signal", format_args!("got SIGHUP, re-reading config"));
-                    self.reload(None, now);
+                    self.reload(now);
                 }
                 Signal::Term => self.core.signal(core::Signal::Term, now),
                 Signal::Int => self.core.signal(core::Signal::Int, now),
@@ -362,7 +371,16 @@ impl Worker {
                     let dialed = self.dialer.dial(server, &to, &options, now);
                     self.dialed(server, dialed, now);
                 }
-                Effect::Reload { asker } => self.reload(asker, now),
+                Effect::Reload => self.reload(now),
+                Effect::Configured => {
+                    let snapshot = Arc::clone(self.core.config());
+                    self.adopt(&snapshot);
+                }
+                Effect::Suspend => {
+                    let patience = self.core.config().global.suspend_timeout;
+                    self.await_flush(patience.map(|patience| now + patience), now);
+                }
+                Effect::Answer { .. } => {}
                 Effect::StopListening(scope) => self.stop_listening(scope),
                 Effect::Publish(_) => {}
             }
@@ -389,6 +407,10 @@ impl Worker {
                     if let Some(interval) = self.notify.watchdog_interval() {
                         self.timers.schedule(now + interval, Tick::Watchdog);
                     }
+                }
+                Tick::Flush { until } => {
+                    self.await_flush(until, now);
+                    self.apply(now);
                 }
                 Tick::Linger(key) => drop(self.lingering.remove(key)),
             }
@@ -434,17 +456,13 @@ impl Worker {
         }
     }
 
-    fn reload(&mut self, asker: Option<ClientId>, now: Instant) {
+    fn reload(&mut self, now: Instant) {
         self.notify.reloading();
         let loaded = self.core.config().reload(&self.options.overrides);
         let outcome = match loaded {
             Ok(snapshot) => {
                 logging::warnings(&self.log, &snapshot);
-                self.reopen_log(&snapshot);
-                self.sessions.budget = budget(&snapshot.global);
-                for door in &self.doors {
-                    let _ = door.listener.set_options(&listen::tcp_options(&snapshot.global));
-                }
+                self.adopt(&snapshot);
                 Ok(Arc::new(snapshot))
             }
             Err(error) => {
@@ -453,8 +471,29 @@ impl Worker {
                 Err(error.to_string())
             }
         };
-        self.core.reload_finished(asker, outcome, now);
+        self.core.reload_finished(outcome, now);
         self.notify.ready();
+    }
+
+    /// What the worker itself does by the configuration.
+    fn adopt(&mut self, snapshot: &Snapshot) {
+        self.reopen_log(snapshot);
+        self.sessions.budget = budget(&snapshot.global);
+        for door in &self.doors {
+            let _ = door.listener.set_options(&listen::tcp_options(&snapshot.global));
+        }
+    }
+
+    /// Tells the core when nothing waits to be sent any more; what is not sent by `until` is given up.
+    fn await_flush(&mut self, until: Option<Instant>, now: Instant) {
+        let unsent = self.sessions.unsent();
+        if !unsent.is_empty() && until.is_none_or(|until| now < until) {
+            return self.timers.schedule(now + FLUSH_LOOK, Tick::Flush { until });
+        }
+        for peer in unsent {
+            self.core.flush_expired(peer, now);
+        }
+        self.core.flushed();
     }
 
     fn reopen_log(&self, snapshot: &Snapshot) {

@@ -61,6 +61,13 @@ impl Links {
         self.links.get_mut(key.index as usize)?.as_mut().filter(|link| link.generation == key.generation)
     }
 
+    fn unsent(&self) -> impl Iterator<Item = Key> {
+        let links = self.links.iter().enumerate().filter_map(|(at, link)| Some((at, link.as_ref()?)));
+        links
+            .filter(|(_, link)| link.conn.has_pending())
+            .map(|(at, link)| Key { index: at as u32, generation: link.generation })
+    }
+
     pub(crate) fn remove(&mut self, key: Key) -> Option<Link> {
         let slot = self.links.get_mut(key.index as usize)?;
         if slot.as_ref().is_some_and(|link| link.generation == key.generation) { slot.take() } else { None }
@@ -139,6 +146,12 @@ impl Sessions {
             link.queued = true;
             self.runnable.push_back(peer);
         }
+    }
+
+    /// Connections that have not taken all they were sent.
+    pub(crate) fn unsent(&self) -> Vec<Peer> {
+        let clients = self.clients.unsent().map(|key| Peer::Client(ClientId(key)));
+        clients.chain(self.servers.unsent().map(|key| Peer::Server(ServerId(key)))).collect()
     }
 
     /// The core lets the connection go on.

@@ -25,6 +25,18 @@ pub(super) struct CancelRun {
     sent: bool,
 }
 
+impl CancelRun {
+    /// Is it a client's request, rather than our own?
+    pub(super) fn has_asker(&self) -> bool {
+        self.asker.is_some()
+    }
+
+    /// Has the request left?
+    pub(super) fn is_sent(&self) -> bool {
+        self.sent
+    }
+}
+
 impl Core {
     /// A CancelRequest has come in on connection `asker`.
     pub(super) fn cancel_requested(&mut self, asker: ClientId, pid: [u8; 4], secret: &[u8], now: Instant) {

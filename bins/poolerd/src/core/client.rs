@@ -247,6 +247,7 @@ impl Core {
             return (database, user);
         }
         let database = client.database.and_then(|d| self.databases.get(d.0)).map(|d| Rc::clone(&d.name));
+        let database = Core::console_name(client).map(Rc::from).or(database);
         let user = client.user.and_then(|u| self.users.get(u.0)).map(|u| Rc::clone(&u.name));
         (database.unwrap_or_else(|| "(nodb)".into()), user.unwrap_or_else(|| "(nouser)".into()))
     }

@@ -6,8 +6,10 @@
 
 use std::rc::Rc;
 
+use sluice_wire::pg::error::ErrorResponse;
+
 use super::log::LogLine;
-use super::{ClientId, ServerId};
+use super::{ClientId, ControlId, ServerId};
 use crate::config::Host;
 
 /// One of our two kinds of connection.
@@ -137,10 +139,18 @@ pub enum Effect {
     Close(Peer),
     /// Write a log line.
     Log(Box<LogLine>),
-    /// Re-read the configuration and call `reload`.
-    Reload {
-        /// The console client that waits for the outcome.
-        asker: Option<ClientId>,
+    /// Re-read the configuration and call `reload_finished`.
+    Reload,
+    /// SET has changed the configuration: what the shell itself does by it has to follow.
+    Configured,
+    /// Flush everything, then call `flushed`; call `flush_expired` for what is not flushed in `suspend_timeout`.
+    Suspend,
+    /// The answer to a command of the control socket that had to wait.
+    Answer {
+        /// Who gave the command.
+        control: ControlId,
+        /// Done, or why not.
+        outcome: Result<(), ErrorResponse>,
     },
     /// Stop accepting on TCP listeners (`tcp`) or on all of them.
     StopListening(ListenerScope),

@@ -149,7 +149,7 @@ impl Core {
     }
 
     /// Closes a client whose answer may be half sent: an error fits only between two messages.
-    fn expel_between_messages(&mut self, id: ClientId, text: &'static str, now: Instant) {
+    pub(super) fn expel_between_messages(&mut self, id: ClientId, text: &'static str, now: Instant) {
         let link = self.clients.get(id.0).and_then(|c| c.link);
         let mid_reply = link.and_then(|s| self.servers.get(s.0)).is_some_and(|s| s.rest_left > 0);
         if mid_reply {

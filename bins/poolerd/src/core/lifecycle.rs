@@ -64,7 +64,7 @@ impl Core {
             self.login_clients -= 1;
         }
         self.keys.remove(&client.cancel_key);
-        self.forget_console_wait(id);
+        self.forget_console(id, now);
         if let Some(pool) = client.pool.and_then(|p| self.pools.get_mut(p.0)) {
             pool.clients[client.state as usize] -= 1;
             if pool.all_clients() == 0 {
@@ -90,7 +90,7 @@ impl Core {
         if let Some(pool) = client.pool {
             self.arm_pool_idle(pool, now);
         }
-        self.client_left(now);
+        self.end_shutdown();
     }
 
     /// Cleans up after a client that left while it had a server.

@@ -11,6 +11,7 @@
 //!   released server ───▶ pool ─────▶ first waiter ─▶ Effect::Pump
 //! ```
 
+mod admin;
 mod auth;
 mod cancel;
 mod client;
@@ -44,7 +45,9 @@ use sluice_unix::slab::{Key, Slab};
 use sluice_unix::timers::Timers;
 
 pub use self::client::{Address, ClientState};
-pub use self::console::{Cell, Column, Table, Unit};
+pub use self::console::{
+    Argument, COMMANDS, Cell, Column, Command, Done, Outcome, Privilege, Row, SHOWS, Show, Table, Type,
+};
 pub use self::effect::{Effect, Endpoint, ListenerScope, Op, Origin, Outbox, Peer, Taken, Then};
 pub use self::log::{ConnectionName, Event, Level, LogLine, Side};
 pub use self::server::ServerState;
@@ -75,6 +78,8 @@ ids! {
     DatabaseId;
     /// A user name.
     UserId;
+    /// A connection of the control socket.
+    ControlId;
 }
 
 /// What a timer is about.
@@ -107,6 +112,10 @@ pub struct Seeds {
     pub epoch: (Instant, SystemTime),
     /// Random bytes: cancel keys, nonces and the mock salt derive from them.
     pub random: [u8; 32],
+    /// The user this process runs as: the console lets it in by the Unix socket.
+    pub uid: u32,
+    /// Shows a moment in local time, as the console does.
+    pub local_text: fn(SystemTime) -> String,
 }
 
 /// The machine.
@@ -132,6 +141,8 @@ pub struct Core {
     timers: Timers<Tick>,
     random: auth::Random,
     epoch: (Instant, SystemTime),
+    uid: u32,
+    local_text: console::LocalText,
     serials: u64,
     login_clients: usize,
     paused: bool,
@@ -167,6 +178,8 @@ impl Core {
             timers: Timers::new(),
             random: auth::Random::new(seeds.random),
             epoch: seeds.epoch,
+            uid: seeds.uid,
+            local_text: seeds.local_text,
             serials: 0,
             login_clients: 0,
             paused: false,

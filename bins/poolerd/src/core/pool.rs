@@ -172,6 +172,10 @@ impl Core {
             self.link(id, server, now);
             return Acquired::Linked;
         }
+        if self.shutting_down() {
+            self.expel(id, "server shutting down", now);
+            return Acquired::Gone;
+        }
         if let Some(error) = self.recent_refusal(pool_id, now) {
             self.expel_with(id, &Core::cached_refusal(&error), now);
             return Acquired::Gone;

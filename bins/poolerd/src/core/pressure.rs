@@ -134,7 +134,7 @@ impl Core {
         self.arm_pressure(now);
     }
 
-    fn pressure_of(&self, id: PoolId, now: Instant) -> Pressure {
+    pub(super) fn pressure_of(&self, id: PoolId, now: Instant) -> Pressure {
         let Some(pool) = self.pools.get(id.0) else { return Pressure::none() };
         let gauge = &pool.pressure;
         let period = now.saturating_duration_since(gauge.since).max(Duration::from_millis(1));

@@ -3,6 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use sluice_wire::pg::error::{ErrorResponse, Severity};
+use sluice_wire::pg::sqlstate::SqlState;
+
+use super::console::Wait;
 use super::log::{Event, Level};
 use super::{Core, DatabaseId, PoolId, Tick, UserId};
 use crate::config::Snapshot;
@@ -24,16 +28,22 @@ impl Core {
         self.check_invariants();
     }
 
-    /// The shell has read the configuration anew, or could not.
-    pub fn reload_finished(
-        &mut self,
-        _asker: Option<super::ClientId>,
-        outcome: Result<Arc<Snapshot>, String>,
-        now: Instant,
-    ) {
-        if let Ok(config) = outcome {
-            self.reload(config, now);
-        }
+    /// The shell has read the configuration anew, or could not and has logged why. Whoever asked is told.
+    pub fn reload_finished(&mut self, outcome: Result<Arc<Snapshot>, String>, now: Instant) {
+        let answer = match outcome {
+            Ok(config) => {
+                self.reload(config, now);
+                Ok(())
+            }
+            Err(why) => {
+                let text = "RELOAD Failed, see logs for more details";
+                self.log_plain(Level::Error, Event::Reload, text);
+                let text = "RELOAD failed, see logs for additional details";
+                Err(ErrorResponse::new(Severity::Error, SqlState::CONFIG_FILE_ERROR, text).with_detail(why))
+            }
+        };
+        self.answer_where(answer, |_, wait| wait == Wait::Reload);
+        self.check_invariants();
     }
 
     /// Makes databases, pools and timers agree with the configuration.

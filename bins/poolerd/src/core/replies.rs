@@ -46,6 +46,7 @@ impl Core {
                 ServerState::Login if server.login.is_some() => self.login_reply(id, chunk, at, now),
                 // PostgreSQL answers a CancelRequest by closing.
                 ServerState::ActiveCancel => Step::Used(chunk.len() - at),
+                _ if self.suspended => Step::Blocked,
                 _ => self.reply(id, chunk, at, now),
             };
             match step {

@@ -89,6 +89,7 @@ impl Core {
                 break Then::Blocked;
             }
             let step = match client.state {
+                ClientState::Active | ClientState::Idle if self.suspended => Step::Blocked,
                 ClientState::Active | ClientState::Idle => self.request(id, chunk, at, now),
                 ClientState::Login => self.login_input(id, &chunk[at..], now),
                 ClientState::Console => self.console_input(id, chunk, at, now),

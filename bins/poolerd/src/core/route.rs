@@ -99,7 +99,7 @@ impl Core {
             login.asked = Some((asked.database.as_str().into(), asked.user.as_str().into()));
         }
         let limit = self.config.global.max_client_conn as usize;
-        if !console && limit > 0 && self.clients.len() - self.console.sessions > limit {
+        if !console && limit > 0 && self.clients.len() - self.console.sessions.len() > limit {
             return Err(violation("no more connections allowed (max_client_conn)"));
         }
         self.negotiate(id, message);
@@ -375,14 +375,8 @@ impl Core {
         client.waiting_since = None;
         client.request_at = now;
         client.vars.fill_from(&welcome.vars);
-        let (key, rest) = loop {
-            let (key, rest) = self.random.cancel_key();
-            if !self.keys.contains_key(&key) {
-                break (key, rest);
-            }
-        };
-        client.cancel_key = key;
-        self.keys.insert(key, id);
+        let (key, rest) = self.new_cancel_key(id);
+        let Some(client) = self.clients.get_mut(id.0) else { return };
         let tracked = &self.tracked;
         let notice = &self.config.global.login_notify_message;
         self.outbox.write(Peer::Client(id), |out| {
@@ -410,6 +404,21 @@ impl Core {
         self.change_client_state(id, ClientState::Idle);
         self.arm_client(id, now);
         self.effects.push_back(Effect::Pump(Peer::Client(id)));
+    }
+
+    /// Gives the client a cancel key, and the bytes that follow it where long keys are taken.
+    pub(super) fn new_cancel_key(&mut self, id: ClientId) -> ([u8; 8], [u8; 24]) {
+        let (key, rest) = loop {
+            let (key, rest) = self.random.cancel_key();
+            if !self.keys.contains_key(&key) {
+                break (key, rest);
+            }
+        };
+        if let Some(client) = self.clients.get_mut(id.0) {
+            client.cancel_key = key;
+            self.keys.insert(key, id);
+        }
+        (key, rest)
     }
 
     /// A server has told how it greets: everybody who waits for that is let in.

@@ -323,6 +323,12 @@ pub fn no_data(out: &mut Vec<u8>) {
     writer::message(out, NO_DATA, |_| ());
 }
 
+/// Appends a PortalSuspended.
+#[inline]
+pub fn portal_suspended(out: &mut Vec<u8>) {
+    writer::message(out, PORTAL_SUSPENDED, |_| ());
+}
+
 /// Appends an EmptyQueryResponse.
 pub fn empty_query_response(out: &mut Vec<u8>) {
     writer::message(out, EMPTY_QUERY_RESPONSE, |_| ());

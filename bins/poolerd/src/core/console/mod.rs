@@ -1,45 +1,104 @@
 //! The console: the database `pgbouncer`, and the same facts for the control socket.
+//!
+//! One table of commands ([`COMMANDS`]) and one of what can be shown ([`SHOWS`]) serve both. A session is a client in
+//! state Console; while its command waits for something it is in ConsoleWait and nothing is read from it.
 
+mod commands;
+mod parse;
+mod session;
+mod show_pools;
+mod show_sockets;
+mod show_stats;
+mod shows;
 mod table;
+mod wait;
 
+use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
+use sluice_wire::pg::backend::{self, TransactionStatus};
 use sluice_wire::pg::error::ErrorResponse;
 
-use super::requests::Step;
-use super::{ClientId, Core};
+use super::client::{Address, ClientState};
+use super::effect::Peer;
+use super::route::{CONSOLE, violation};
+use super::{ClientId, Core, DatabaseId};
+use crate::config::AuthType;
 
-pub use table::{Cell, Column, Table, Unit};
+pub use commands::{Argument, COMMANDS, Command, Done, Outcome, Privilege};
+pub use shows::{SHOWS, Show};
+pub use table::{Cell, Column, Row, Table, Type};
+
+pub(super) use table::LocalText;
+pub(super) use wait::Wait;
+
+use session::Session;
+use wait::Asker;
+
+/// What PgBouncer's console says it is; PgBouncer's version, whose manners these are.
+const GREETING: &[(&str, &str)] = &[
+    ("server_version", "1.25.2/bouncer"),
+    ("client_encoding", "UTF8"),
+    ("server_encoding", "UTF8"),
+    ("DateStyle", "ISO"),
+    ("TimeZone", "GMT"),
+    ("standard_conforming_strings", "on"),
+    ("is_superuser", "on"),
+];
 
 /// Console sessions and what they wait for.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    pub(super) sessions: usize,
+    pub(super) sessions: HashMap<ClientId, Session>,
+    /// Commands that are not answered yet, oldest first.
+    waiting: Vec<(Asker, Wait)>,
+    /// Whose SUSPEND it is; it ends with its console.
+    pub(super) suspender: Option<Asker>,
+    /// Databases that are paused because of KILL: plain RESUME lets them go on as well.
+    pub(super) killed: HashSet<DatabaseId>,
 }
 
 impl Core {
+    /// Lets a client that has proven to be `user` in, if it is on a list.
     pub(super) fn open_console(
         &mut self,
-        _id: ClientId,
-        _user: &str,
+        id: ClientId,
+        user: &str,
         _now: Instant,
     ) -> Result<(), ErrorResponse> {
-        Err(super::route::violation("not allowed"))
+        let global = &self.config.global;
+        let listed = |list: &[String]| list.iter().any(|name| name == user);
+        let admin = self.is_local_owner(id, user) || listed(&global.admin_users);
+        if !admin && !listed(&global.stats_users) && global.auth_type != AuthType::Any {
+            return Err(violation("not allowed"));
+        }
+        let user = self.user(user);
+        let key = self.new_cancel_key(id);
+        let Some(client) = self.clients.get_mut(id.0) else { return Ok(()) };
+        let login = client.login.take();
+        client.user = Some(user);
+        client.admin = admin;
+        self.outbox.write(Peer::Client(id), |out| {
+            backend::authentication_ok(out);
+            for (name, value) in GREETING {
+                backend::parameter_status(out, name.as_bytes(), value.as_bytes());
+            }
+            let (key, rest) = key;
+            let mut secret = key[4..].to_vec();
+            if login.is_some_and(|login| login.long_key) {
+                secret.extend_from_slice(&rest);
+            }
+            backend::backend_key_data(out, [key[0], key[1], key[2], key[3]], &secret);
+            backend::ready_for_query(out, TransactionStatus::Idle);
+        });
+        self.console.sessions.insert(id, Session::default());
+        self.change_client_state(id, ClientState::Console);
+        Ok(())
     }
 
-    pub(super) fn is_local_owner(&self, _id: ClientId, _user: &str) -> bool {
-        false
+    /// Is this whoever runs the pooler, at its Unix socket? The kernel vouches for that.
+    pub(super) fn is_local_owner(&self, id: ClientId, user: &str) -> bool {
+        let peer = self.clients.get(id.0).map(|client| client.peer);
+        user == CONSOLE && matches!(peer, Some(Address::Unix { uid, .. }) if uid == self.uid)
     }
-
-    pub(super) fn console_input(&mut self, _id: ClientId, _chunk: &[u8], _at: usize, _now: Instant) -> Step {
-        Step::Blocked
-    }
-
-    pub(super) fn forget_console_wait(&mut self, _id: ClientId) {}
-
-    pub(super) fn cancel_console_wait(&mut self, _id: ClientId, _now: Instant) {}
-
-    pub(super) fn reply_to_waiting_consoles(&mut self, _now: Instant) {}
-
-    pub(super) fn client_left(&mut self, _now: Instant) {}
 }
