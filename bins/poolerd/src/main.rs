@@ -116,12 +116,8 @@ fn serve(start: Start, snapshot: Snapshot) -> Result<(), Failure> {
         );
         log.line(Level::Warning, "config", text);
     }
-    let outcome = daemon::run(daemon::Options {
-        snapshot,
-        overrides: start.overrides,
-        log: log.clone(),
-        stderr,
-    });
+    let outcome =
+        daemon::run(daemon::Options { snapshot, overrides: start.overrides, log: log.clone(), stderr });
     if let Err(failure) = &outcome {
         log.line(Level::Fatal, "exit", format_args!("{failure}"));
     }
