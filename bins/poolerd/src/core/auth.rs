@@ -217,7 +217,7 @@ impl Core {
                 self.outbox.write(Peer::Client(id), backend::authentication_cleartext);
                 Some(Stage::Plain { secret })
             }
-            (AuthType::ScramSha256, secret) | (AuthType::Md5, secret @ Some(Secret::Scram(_))) => {
+            (_, secret) if self.wants_scram(secret.as_ref()) => {
                 let exchange = self.scram_exchange(&asked.user, secret);
                 self.outbox.write(Peer::Client(id), |out| {
                     backend::authentication_sasl(out, &[scram::MECHANISM]);
@@ -238,6 +238,15 @@ impl Core {
             }
         }
         Ok(())
+    }
+
+    /// Which exchange a secret needs. Somebody unknown gets the one that everybody else gets.
+    fn wants_scram(&self, secret: Option<&Secret>) -> bool {
+        match (self.config.global.auth_type, secret) {
+            (AuthType::ScramSha256, _) | (AuthType::Md5, Some(Secret::Scram(_))) => true,
+            (AuthType::Md5, None) => self.all_scram,
+            _ => false,
+        }
     }
 
     fn forces_user(&self, id: ClientId) -> bool {

@@ -140,6 +140,8 @@ pub struct Core {
     effects: VecDeque<Effect>,
     timers: Timers<Tick>,
     random: auth::Random,
+    /// Every stored secret is a SCRAM secret.
+    all_scram: bool,
     epoch: (Instant, SystemTime),
     uid: u32,
     local_text: console::LocalText,
@@ -177,6 +179,7 @@ impl Core {
             effects: VecDeque::new(),
             timers: Timers::new(),
             random: auth::Random::new(seeds.random),
+            all_scram: false,
             epoch: seeds.epoch,
             uid: seeds.uid,
             local_text: seeds.local_text,

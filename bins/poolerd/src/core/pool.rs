@@ -61,6 +61,8 @@ pub(super) struct Pool {
     /// When the last client left; `None` while there are clients.
     pub(super) last_client_at: Option<Instant>,
     pub(super) last_lifetime_close: Option<Instant>,
+    /// The log has been told that LISTEN does not work here.
+    pub(super) warned_listen: bool,
     /// Most servers it may still have after a reload made it smaller.
     pub(super) largest_size: u32,
     pub(super) timer: Option<Instant>,
@@ -86,6 +88,7 @@ impl Pool {
             pressure: super::pressure::Gauge::new(now),
             last_client_at: Some(now),
             last_lifetime_close: None,
+            warned_listen: false,
             largest_size: 0,
             timer: None,
         }

@@ -9,7 +9,7 @@ use sluice_wire::pg::sqlstate::SqlState;
 use super::console::Wait;
 use super::log::{Event, Level};
 use super::{Core, DatabaseId, PoolId, Tick, UserId};
-use crate::config::Snapshot;
+use crate::config::{Secret, Snapshot};
 
 impl Core {
     /// Puts a checked configuration in force. Databases that are gone from it end; servers of databases that now
@@ -49,6 +49,9 @@ impl Core {
     /// Makes databases, pools and timers agree with the configuration.
     pub(super) fn adopt_config(&mut self, now: Instant) {
         let config = Arc::clone(&self.config);
+        let secrets = &config.secrets;
+        let is_scram = |user: &[u8]| matches!(secrets.secret(user), Some(Secret::Scram(_)));
+        self.all_scram = !secrets.is_empty() && secrets.users().all(is_scram);
         let known: Vec<(DatabaseId, std::rc::Rc<str>)> =
             self.databases.iter().map(|(key, d)| (DatabaseId(key), std::rc::Rc::clone(&d.name))).collect();
         for (id, name) in known {

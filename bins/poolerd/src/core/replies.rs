@@ -11,6 +11,7 @@ use sluice_wire::pg::frame::{self, HEADER_LEN};
 use sluice_wire::pg::sqlstate::SqlState;
 
 use super::effect::{Effect, Peer, Taken, Then};
+use super::log::{Event, Level};
 use super::outstanding::{Action, Kind, Request, UnnamedChange};
 use super::prepared::{Outcome, UNKNOWN_NAME, Unnamed};
 use super::requests::{Message, Step};
@@ -173,16 +174,33 @@ impl Core {
         }
         const DEALLOCATE_ALL: &[u8] = b"DEALLOCATE ALL\0";
         const DISCARD_ALL: &[u8] = b"DISCARD ALL\0";
+        const LISTEN: &[u8] = b"LISTEN\0";
         let len = message.header.body_len();
-        if len == DEALLOCATE_ALL.len() || len == DISCARD_ALL.len() {
+        if len == DEALLOCATE_ALL.len() || len == DISCARD_ALL.len() || len == LISTEN.len() {
             if !message.is_whole() {
                 return Step::Need(message.header.total());
+            }
+            if message.body() == LISTEN {
+                self.warn_of_listen(id);
             }
             if message.body() == DEALLOCATE_ALL || message.body() == DISCARD_ALL {
                 self.forget_statements(id, message.body() == DISCARD_ALL);
             }
         }
         self.on_end(id, message, now)
+    }
+
+    /// Notifications reach whoever has the server at the time, so LISTEN is safe in session mode only.
+    fn warn_of_listen(&mut self, id: ServerId) {
+        let Some(pool_id) = self.servers.get(id.0).map(|s| s.pool) else { return };
+        if self.mode_of(pool_id) == PoolMode::Session {
+            return;
+        }
+        let Some(pool) = self.pools.get_mut(pool_id.0) else { return };
+        if !std::mem::replace(&mut pool.warned_listen, true) {
+            let text = "LISTEN outside session mode: its notifications will be lost";
+            self.log_pool(Level::Warning, Event::Unsafe, pool_id, text);
+        }
     }
 
     fn forget_statements(&mut self, id: ServerId, discarded: bool) {

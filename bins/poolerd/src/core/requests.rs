@@ -349,6 +349,9 @@ impl Core {
             return;
         }
         if self.mode_of(server.pool) == PoolMode::Session {
+            if server.close_needed && self.config.global.server_fast_close {
+                self.close_server(server_id, "database configuration changed", now);
+            }
             return;
         }
         self.unlink(id, now);
