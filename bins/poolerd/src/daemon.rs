@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use sluice_unix::conn::{Conn, Connect, Flush};
+use sluice_unix::control::Accept;
 use sluice_unix::listener::Accepted;
 use sluice_unix::log::Log;
 use sluice_unix::notify::Notify;
@@ -18,10 +19,11 @@ use sluice_unix::{log, privs, random};
 
 use crate::config::{Overrides, Snapshot};
 use crate::connect::{Dialed, Dialer, Lifetimes};
+use crate::control::ControlSocket;
 use crate::core::{Address, ClientId, Core, Effect, ListenerScope, Peer, Seeds, ServerId};
 use crate::listen::{self, Door};
 use crate::session::Sessions;
-use crate::{config, core, logging};
+use crate::{config, control, core, logging};
 
 /// Bytes of one read. Large results pass with one read and one write per chunk; more gains little (measured).
 const SCRATCH_BYTES: usize = 64 * 1024;
@@ -53,6 +55,8 @@ mod class {
     pub(super) const SIGNAL: u8 = 4;
     pub(super) const WAKER: u8 = 5;
     pub(super) const LINGER: u8 = 6;
+    pub(super) const CONTROL: u8 = 7;
+    pub(super) const CONTROL_PEER: u8 = 8;
 }
 
 /// What the daemon is started with.
@@ -94,6 +98,8 @@ enum Tick {
     Accept,
     Watchdog,
     Linger(Key),
+    Control,
+    Heartbeat,
     /// SUSPEND waits until everything is sent, or until then.
     Flush {
         until: Option<Instant>,
@@ -107,6 +113,7 @@ pub struct Worker {
     core: Core,
     sessions: Sessions,
     doors: Vec<Door>,
+    control: Option<ControlSocket>,
     dialer: Dialer,
     timers: Timers<Tick>,
     signals: Signals,
@@ -149,6 +156,13 @@ impl Worker {
             let token = Token::new(class::DOOR, key(at as u32));
             poller.register_readable(&door.listener, token).map_err(system("watch a listener"))?;
         }
+        let control = control::open(&options.snapshot, &options.log, class::CONTROL_PEER)
+            .map_err(Failure::Configuration)?;
+        if let Some(control) = &control {
+            poller
+                .register_readable(control.listener(), Token::new(class::CONTROL, key(0)))
+                .map_err(system("watch the control socket"))?;
+        }
         let seeds = Seeds {
             epoch: (Instant::now(), SystemTime::now()),
             random: random::bytes().map_err(system("get random bytes"))?,
@@ -161,6 +175,7 @@ impl Worker {
             core: Core::new(Arc::new(options.snapshot.clone()), seeds),
             sessions: Sessions::new(SCRATCH_BYTES, BUF_BYTES, FREE_BUFS, budget),
             doors,
+            control,
             timers: Timers::new(),
             signals,
             notify: Notify::from_env().map_err(system("reach the service manager"))?,
@@ -226,6 +241,13 @@ impl Worker {
             class::SIGNAL => self.on_signals(now),
             class::WAKER => self.on_resolved(now),
             class::LINGER => self.on_lingering(token.key(), readiness),
+            class::CONTROL => self.accept_control(now),
+            class::CONTROL_PEER => {
+                if let Some(control) = &mut self.control {
+                    control.on_event(token.key(), readiness);
+                }
+                self.serve_control(now);
+            }
             _ => {}
         }
     }
@@ -312,6 +334,26 @@ impl Worker {
         self.sessions.pump(&mut self.core, peer, now);
     }
 
+    fn accept_control(&mut self, now: Instant) {
+        if let Some(control) = &mut self.control
+            && let Accept::Retry(error) = control.accept(&self.poller)
+        {
+            let text = format_args!("cannot accept on the control socket: {error}");
+            self.log.line(log::Level::Warning, "accept", text);
+            self.timers.schedule(now + ACCEPT_RETRY, Tick::Control);
+        }
+        self.serve_control(now);
+    }
+
+    /// Carries out what the control socket asks for; the effects are applied by the caller.
+    fn serve_control(&mut self, now: Instant) {
+        let Some(control) = &mut self.control else { return };
+        control.serve(&mut self.core, now);
+        if let Some(at) = control.schedule_beat(now) {
+            self.timers.schedule(at, Tick::Heartbeat);
+        }
+    }
+
     fn on_signals(&mut self, now: Instant) {
         let signals: Vec<Signal> = self.signals.drain().collect();
         for signal in signals {
@@ -380,9 +422,19 @@ impl Worker {
                     let patience = self.core.config().global.suspend_timeout;
                     self.await_flush(patience.map(|patience| now + patience), now);
                 }
-                Effect::Answer { .. } => {}
+                Effect::Answer { control: asker, outcome } => {
+                    if let Some(control) = &mut self.control {
+                        control.answer(asker, outcome);
+                    }
+                    self.serve_control(now);
+                }
                 Effect::StopListening(scope) => self.stop_listening(scope),
-                Effect::Publish(_) => {}
+                Effect::Publish(pressure) => {
+                    if let Some(control) = &mut self.control {
+                        control.publish(&pressure);
+                    }
+                    self.serve_control(now);
+                }
             }
             self.sessions.send_outbox(&mut self.core, &[]);
         }
@@ -410,6 +462,17 @@ impl Worker {
                 }
                 Tick::Flush { until } => {
                     self.await_flush(until, now);
+                    self.apply(now);
+                }
+                Tick::Control => {
+                    self.accept_control(now);
+                    self.apply(now);
+                }
+                Tick::Heartbeat => {
+                    if let Some(control) = &mut self.control {
+                        control.beat();
+                    }
+                    self.serve_control(now);
                     self.apply(now);
                 }
                 Tick::Linger(key) => drop(self.lingering.remove(key)),

@@ -2,7 +2,9 @@
 
 pub mod config;
 mod connect;
+mod control;
 pub mod core;
+pub mod ctl;
 pub mod daemon;
 mod listen;
 pub mod logging;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use poolerd::config::command::{Command, Start, USAGE, command};
 use poolerd::config::{ENVIRONMENT_PREFIX, Severity, Snapshot, load};
+use poolerd::ctl;
 use poolerd::daemon::{self, Failure};
 use poolerd::logging;
 use sluice_cli::exit::Exit;
@@ -18,7 +19,10 @@ use sluice_unix::privs::{self, PidFile};
 const LAST_LINES: Duration = Duration::from_secs(2);
 
 fn main() -> Exit {
-    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let mut arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    if arguments.first().is_some_and(|first| first == "ctl") {
+        return ctl::run(arguments.split_off(1));
+    }
     match command(arguments) {
         Ok(Command::Print(text)) => print(&text),
         Ok(Command::Check(start)) => check(start),

@@ -9,7 +9,7 @@ use super::{ClientId, Core, ServerId, Tick};
 
 /// Totals since start. Times are in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
+pub(super) struct Counters {
     /// Times a client was given a server.
     pub server_assignments: u64,
     /// Transactions ended.
