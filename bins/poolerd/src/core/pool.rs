@@ -281,6 +281,7 @@ impl Core {
     pub(super) fn unlink(&mut self, client_id: ClientId, now: Instant) {
         let Some(client) = self.clients.get_mut(client_id.0) else { return };
         let Some(server_id) = client.link.take() else { return };
+        client.unnamed_batch = u64::MAX;
         client.held = false;
         client.transaction_since = None;
         client.query_since = None;
