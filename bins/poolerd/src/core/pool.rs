@@ -500,7 +500,8 @@ impl Core {
         let Some(server) = self.servers.get(id.0) else { return false };
         let lifetime = self.pools.get(server.pool.0).map_or(Duration::MAX, |p| p.policy.lifetime);
         if lifetime == Duration::ZERO {
-            return true;
+            // Each is used once; one that was never used has that ahead of it.
+            return server.epoch > 0;
         }
         now.saturating_duration_since(server.connected_at) >= lifetime
             && self.lifetime_close_is_due(server.pool, now)
