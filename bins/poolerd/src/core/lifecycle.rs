@@ -142,7 +142,7 @@ impl Core {
     /// A batch nobody will end is ended by a Sync of ours, or its ReadyForQuery never comes. But a Sync commits what
     /// the batch has done so far, which a client that leaves before its own Sync has not asked for: so the batch is
     /// made to fail first.
-    fn end_batch_of_nobody(&mut self, id: ServerId) {
+    pub(super) fn end_batch_of_nobody(&mut self, id: ServerId) {
         let Some(server) = self.servers.get_mut(id.0) else { return };
         if !server.outstanding.batch_is_open() && !server.skipping {
             return;

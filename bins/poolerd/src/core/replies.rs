@@ -336,12 +336,16 @@ impl Core {
         {
             server.statements.mark_stale(statement);
         }
-        // From here on the server skips, so a client that waits for an earlier batch need not wait any longer.
+        // From here on the server skips, so a client that waits for an earlier batch need not wait any longer; and if
+        // there is no client any more, nobody else will send the Sync that ends this.
         self.wake_held(id);
         let to = owner.filter(|&owner| link == Some(owner)).map(Peer::Client);
         match (to, note) {
             (Some(to), Some(name)) if !unnamed && message.is_whole() => {
                 let internal = statement.as_ref().map_or(UNKNOWN_NAME, |s| s.server_name());
+        if link.is_none() {
+            self.end_batch_of_nobody(id);
+        }
                 self.deliver_renamed(id, to, internal, &name, message)
             }
             (to, _) => self.deliver(id, to, message),
