@@ -136,7 +136,7 @@ impl Core {
             // A cancel request: nothing can be said on it.
             self.close_client(id, "admin forced disconnect", Departure::Expelled, now);
         } else {
-            self.expel_between_messages(id, "admin forced disconnect", now);
+            self.expel(id, "admin forced disconnect", now);
         }
         true
     }

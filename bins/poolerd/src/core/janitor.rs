@@ -142,21 +142,9 @@ impl Core {
             // As in PgBouncer, the running query's server goes with it, by another text; ours is cancelled and kept.
             (ClientState::Active, Some(_)) => {
                 let text = if text == "query_timeout" { "query timeout" } else { text };
-                self.expel_between_messages(id, text, now);
+                self.expel(id, text, now);
             }
             _ => self.expel(id, text, now),
-        }
-    }
-
-    /// Closes a client whose answer may be half sent: an error fits only between two messages.
-    pub(super) fn expel_between_messages(&mut self, id: ClientId, text: &'static str, now: Instant) {
-        let link = self.clients.get(id.0).and_then(|c| c.link);
-        let mid_reply = link.and_then(|s| self.servers.get(s.0)).is_some_and(|s| s.rest_left > 0);
-        if mid_reply {
-            self.log_pooler_error(id, text);
-            self.close_client(id, text, Departure::Expelled, now);
-        } else {
-            self.expel(id, text, now);
         }
     }
 
@@ -221,7 +209,7 @@ impl Core {
                 (ServerState::Active, Some(client))
                     if self.servers.get(id.0).is_some_and(|s| s.task == Task::None) =>
                 {
-                    self.expel_between_messages(client, text, now);
+                    self.expel(client, text, now);
                 }
                 _ => {
                     if text == "server lifetime over" {
@@ -354,7 +342,7 @@ impl Core {
             .map(|(key, _)| ClientId(key))
             .collect();
         for client in clients {
-            self.expel_between_messages(client, reason, now);
+            self.expel(client, reason, now);
         }
         let pools: Vec<PoolId> =
             self.pools.iter().filter(|(_, p)| p.database == id).map(|(key, _)| PoolId(key)).collect();

@@ -46,12 +46,14 @@ impl Core {
         self.expel_with(id, &violation(text), now);
     }
 
-    /// Tells the client `error`, which is also the reason in the log, and closes it.
+    /// Tells the client `error`, which is also the reason in the log, and closes it. In the middle of a reply nothing
+    /// can be said: an error fits only between two messages.
     pub(super) fn expel_with(&mut self, id: ClientId, error: &ErrorResponse, now: Instant) {
-        if self.clients.get(id.0).is_none() {
-            return;
+        let Some(client) = self.clients.get(id.0) else { return };
+        let server = client.link.and_then(|server| self.servers.get(server.0));
+        if !server.is_some_and(|s| s.is_mid_message_to(id)) {
+            self.outbox.write(Peer::Client(id), |out| error.write(out));
         }
-        self.outbox.write(Peer::Client(id), |out| error.write(out));
         self.log_pooler_error(id, &error.message);
         self.close_client(id, &error.message, Departure::Expelled, now);
     }
@@ -326,12 +328,9 @@ impl Core {
     fn end_session(&mut self, id: ClientId, server: &Server, reason: &str, now: Instant) {
         let Some(client) = self.clients.get_mut(id.0) else { return };
         client.link = None;
-        if server.last_words && server.rest_left == 0 {
-            // It has read the server's own FATAL; a second one would only hide it.
-            return self.close_client(id, reason, Departure::Expelled, now);
-        }
-        if server.rest_left > 0 {
-            // In the middle of a message nothing else can be said.
+        // It has read the server's own FATAL, and a second one would only hide it; or it is in the middle of a message,
+        // where nothing else can be said.
+        if server.last_words || server.is_mid_message_to(id) {
             return self.close_client(id, reason, Departure::Expelled, now);
         }
         let error = violation(reason.to_owned());

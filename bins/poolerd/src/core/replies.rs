@@ -37,10 +37,14 @@ impl Core {
                     break Then::Need(1);
                 }
                 server.rest_left -= count;
+                let done = server.rest_left == 0;
                 if let Some(to) = server.rest_to {
                     self.outbox.relay(to, at, at + count);
                 }
                 at += count;
+                if done {
+                    self.emit_faked(id);
+                }
                 continue;
             }
             let step = match server.state {
@@ -429,7 +433,7 @@ impl Core {
     /// Sends the replies we owe ourselves that have reached the head.
     pub(super) fn emit_faked(&mut self, id: ServerId) {
         loop {
-            let Some(server) = self.servers.get_mut(id.0) else { return };
+            let Some(server) = self.servers.get_mut(id.0).filter(|s| s.rest_left == 0) else { return };
             let Some(head) = server.outstanding.head() else { return };
             match head.kind {
                 Kind::CopyEnd => {

@@ -154,6 +154,12 @@ impl Server {
     /// Owes nobody anything and is outside any transaction.
     #[inline]
     pub(super) fn is_clean(&self) -> bool {
+    /// Is the client in the middle of a message of this server?
+    #[inline]
+    pub(super) fn is_mid_message_to(&self, client: ClientId) -> bool {
+        self.rest_left > 0 && self.rest_to == Some(Peer::Client(client))
+    }
+
         self.status == TransactionStatus::Idle && self.outstanding.is_empty() && !self.failed && !self.copy_in
     }
 }
