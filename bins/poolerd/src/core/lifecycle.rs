@@ -1,6 +1,6 @@
 //! How connections end, and what a server does between clients.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sluice_wire::pg::backend::TransactionStatus;
 use sluice_wire::pg::error::ErrorResponse;
@@ -14,7 +14,7 @@ use super::pool::Failure;
 use super::prepared::Unnamed;
 use super::route::violation;
 use super::server::{Server, ServerState, Task, remove_from};
-use super::{ClientId, Core, ServerId};
+use super::{ClientId, Core, PoolId, ServerId};
 use crate::config::{LoadBalance, OnClientLoss};
 
 /// Executing a portal nobody made fails a batch whatever it holds; PostgreSQL's log then says why.
@@ -101,6 +101,7 @@ impl Core {
         let Some(server) = self.servers.get_mut(id.0) else { return };
         server.link = None;
         if mid_message {
+            server.cut_short = true;
             let reason = "client disconnect before everything was sent to the server";
             return self.close_server(id, reason, now);
         }
@@ -288,10 +289,19 @@ impl Core {
         self.open_if_wanted(pool_id, now);
     }
 
-    /// Ends a server connection, and the session of the client that depends on it.
+    /// Ends a server connection, and the session of the client that depends on it; its place is for whoever waits.
     pub(super) fn close_server(&mut self, id: ServerId, reason: &str, now: Instant) {
+        let Some(pool) = self.remove_server(id, reason, now) else { return };
+        self.open_if_wanted(pool, now);
+        self.serve_starved(Duration::ZERO, now);
+        self.reply_to_waiting_consoles(now);
+    }
+
+    /// Ends a server connection whose place is taken already.
+    pub(super) fn remove_server(&mut self, id: ServerId, reason: &str, now: Instant) -> Option<PoolId> {
         self.log_server_closing(id, reason, now);
-        let Some(server) = self.servers.remove(id.0) else { return };
+        let mut server = self.servers.remove(id.0)?;
+        server.cut_short |= server.link.and_then(|c| self.clients.get(c.0)).is_some_and(Client::mid_message);
         let pool_id = server.pool;
         if let Some(pool) = self.pools.get_mut(pool_id.0) {
             pool.servers[server.state as usize] -= 1;
@@ -320,8 +330,7 @@ impl Core {
         if let Some(client) = server.link {
             self.end_session(client, &server, reason, now);
         }
-        self.open_if_wanted(pool_id, now);
-        self.reply_to_waiting_consoles(now);
+        Some(pool_id)
     }
 
     /// The client's server is gone, and its session with it.
@@ -361,4 +370,5 @@ fn may_say_goodbye(server: &Server) -> bool {
         && server.cancel.is_none()
         && server.state != ServerState::Login
         && !server.last_words
+        && !server.cut_short
 }

@@ -133,6 +133,8 @@ pub struct Core {
     database_names: HashMap<Rc<str>, DatabaseId>,
     user_names: HashMap<Rc<str>, UserId>,
     pool_names: HashMap<(DatabaseId, UserId), PoolId>,
+    /// Pools with waiters that met `max_db_connections` or `max_user_connections`: all they wait for is others' servers.
+    starved: Vec<PoolId>,
     /// Cancel keys of clients.
     keys: HashMap<[u8; 8], ClientId>,
     /// Bytes to send; the shell applies them after every entry.
@@ -174,6 +176,7 @@ impl Core {
             database_names: HashMap::new(),
             user_names: HashMap::new(),
             pool_names: HashMap::new(),
+            starved: Vec::new(),
             keys: HashMap::new(),
             outbox: Outbox::default(),
             effects: VecDeque::new(),

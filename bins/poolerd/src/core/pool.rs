@@ -21,6 +21,11 @@ use super::stats::Stats;
 use super::{ClientId, Core, DatabaseId, PoolId, ServerId, Tick, UserId};
 use crate::config::{Host, PoolMode};
 
+/// A pool without a server before a limit that others exhaust gets one of theirs when its waiter is this old, even if
+/// they have waiters too. Derivation: far above what a login costs, so that servers are not opened for one query each,
+/// and far below any `query_wait_timeout`.
+const STARVED: Duration = Duration::from_secs(1);
+
 /// What a client is greeted with, taken from the pool's latest server login.
 #[derive(Debug)]
 pub(super) struct Welcome {
@@ -319,7 +324,12 @@ impl Core {
         }
         self.change_server_state(id, ServerState::Idle, now);
         self.arm_server(id, now);
+        if !self.starved.is_empty() {
+            let own = self.oldest_wait(pool_id, now);
+            self.serve_starved(STARVED.max(own + Duration::from_nanos(1)), now);
+        }
         self.serve_waiters(pool_id, now);
+        self.serve_starved(Duration::ZERO, now);
         self.reply_to_waiting_consoles(now);
     }
 
@@ -410,29 +420,63 @@ impl Core {
         let (database, user) = (pool.database, pool.user);
         let (database_limit, user_limit) = (pool.policy.database_servers, pool.policy.user_servers);
         let full = |limit: u32, count: u32| limit > 0 && count >= limit;
-        if full(database_limit, self.databases.get(database.0).map_or(0, |d| d.servers))
-            && !self.evict(now, |pool| pool.database == database)
-        {
-            return;
-        }
-        if full(user_limit, self.users.get(user.0).map_or(0, |u| u.servers))
-            && !self.evict(now, |pool| pool.user == user)
-        {
-            return;
+        let database_full = full(database_limit, self.databases.get(database.0).map_or(0, |d| d.servers));
+        let user_full = full(user_limit, self.users.get(user.0).map_or(0, |u| u.servers));
+        if database_full || user_full {
+            // Nobody loses a server for the sake of a minimum, or for one limit while the other stays shut.
+            let of_database = self.longest_idle(|pool| pool.database == database);
+            let of_user = self.longest_idle(|pool| pool.user == user);
+            if demand != Demand::Waiter
+                || database_full && of_database.is_none()
+                || user_full && of_user.is_none()
+            {
+                if demand == Demand::Waiter && !self.starved.contains(&pool_id) {
+                    self.starved.push(pool_id);
+                }
+                return;
+            }
+            let victims = [of_database.filter(|_| database_full), of_user.filter(|_| user_full)];
+            self.evict(&victims, now);
         }
         self.connect_server(pool_id, now);
     }
 
-    /// Closes the longest idle server of the pools that share a limit. Answers whether there was one.
-    fn evict(&mut self, now: Instant, shares: impl Fn(&Pool) -> bool) -> bool {
+    /// Lets pools that stand before a limit they share with others try again, the one with the oldest waiter first;
+    /// only those with a waiter of at least that age.
+    pub(super) fn serve_starved(&mut self, age: Duration, now: Instant) {
+        if self.starved.is_empty() {
+            return;
+        }
+        let pools = std::mem::take(&mut self.starved);
+        let mut starved: Vec<(Duration, PoolId)> =
+            pools.into_iter().map(|pool| (self.oldest_wait(pool, now), pool)).collect();
+        starved.sort_by_key(|&(wait, _)| std::cmp::Reverse(wait));
+        for (wait, pool) in starved {
+            if wait >= age {
+                self.open_if_wanted(pool, now);
+            } else {
+                self.starved.push(pool);
+            }
+        }
+    }
+
+    /// The free server that has been of no use for longest in the pools that share a limit.
+    fn longest_idle(&self, shares: impl Fn(&Pool) -> bool) -> Option<ServerId> {
         let candidates = self.pools.iter().filter(|(_, pool)| shares(pool));
-        let longest = candidates
+        candidates
             .flat_map(|(_, pool)| pool.idle.iter().chain(&pool.used))
             .filter_map(|&id| self.servers.get(id.0).map(|s| (s.since, id)))
-            .min_by_key(|&(since, _)| since);
-        let Some((_, id)) = longest else { return false };
-        self.close_server(id, "evicted", now);
-        true
+            .min_by_key(|&(since, _)| since)
+            .map(|(_, id)| id)
+    }
+
+    fn evict(&mut self, victims: &[Option<ServerId>], now: Instant) {
+        for &victim in victims.iter().flatten() {
+            let pool = self.remove_server(victim, "evicted", now);
+            if let Some(pool) = pool.filter(|p| self.pools.get(p.0).is_some_and(|p| p.waiting() > 0)) {
+                self.starved.push(pool);
+            }
+        }
     }
 
     fn connect_server(&mut self, pool_id: PoolId, now: Instant) {

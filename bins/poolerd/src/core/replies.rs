@@ -343,13 +343,13 @@ impl Core {
         // From here on the server skips, so a client that waits for an earlier batch need not wait any longer; and if
         // there is no client any more, nobody else will send the Sync that ends this.
         self.wake_held(id);
+        if link.is_none() {
+            self.end_batch_of_nobody(id);
+        }
         let to = owner.filter(|&owner| link == Some(owner)).map(Peer::Client);
         match (to, note) {
             (Some(to), Some(name)) if !unnamed && message.is_whole() => {
                 let internal = statement.as_ref().map_or(UNKNOWN_NAME, |s| s.server_name());
-        if link.is_none() {
-            self.end_batch_of_nobody(id);
-        }
                 self.deliver_renamed(id, to, internal, &name, message)
             }
             (to, _) => self.deliver(id, to, message),
@@ -430,7 +430,7 @@ impl Core {
         self.deliver(id, client.map(Peer::Client), message)
     }
 
-    /// Sends the replies we owe ourselves that have reached the head.
+    /// Sends the replies we owe ourselves that have reached the head, unless the reply before is still on its way.
     pub(super) fn emit_faked(&mut self, id: ServerId) {
         loop {
             let Some(server) = self.servers.get_mut(id.0).filter(|s| s.rest_left == 0) else { return };

@@ -101,6 +101,8 @@ pub(super) struct Server {
     pub(super) close_needed: bool,
     /// It has announced its end (FATAL), and the client at hand has read that.
     pub(super) last_words: bool,
+    /// It was sent the beginning of a message whose end will never come.
+    pub(super) cut_short: bool,
     /// Cancel connections whose request may still reach this backend.
     pub(super) cancels: usize,
     /// Counts assignments, so that a cancel of an earlier one is recognised.
@@ -141,6 +143,7 @@ impl Server {
             local: None,
             close_needed: false,
             last_words: false,
+            cut_short: false,
             cancels: 0,
             epoch: 0,
             connected_at: now,
@@ -151,15 +154,15 @@ impl Server {
         }
     }
 
-    /// Owes nobody anything and is outside any transaction.
-    #[inline]
-    pub(super) fn is_clean(&self) -> bool {
     /// Is the client in the middle of a message of this server?
     #[inline]
     pub(super) fn is_mid_message_to(&self, client: ClientId) -> bool {
         self.rest_left > 0 && self.rest_to == Some(Peer::Client(client))
     }
 
+    /// Owes nobody anything and is outside any transaction.
+    #[inline]
+    pub(super) fn is_clean(&self) -> bool {
         self.status == TransactionStatus::Idle && self.outstanding.is_empty() && !self.failed && !self.copy_in
     }
 }
