@@ -13,6 +13,9 @@ mod shows;
 mod table;
 mod wait;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
