@@ -2,11 +2,7 @@
 //! and fail, and server connections are killed.
 //!
 //! `SLUICE_SEED`, `SLUICE_CLIENTS`, `SLUICE_SERVERS` and `SLUICE_SECONDS` change the size of the run.
-#![expect(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "the helpers of a test report by panicking, as tests do"
-)]
+#![expect(clippy::unwrap_used, reason = "the helpers of a test report by panicking, as tests do")]
 
 mod asker;
 

@@ -28,7 +28,9 @@ fn it_follows_its_client_to_another_server() {
     let mut holder = pooler.client("alice");
     holder.query("BEGIN").unwrap();
     assert_eq!(holder.value("SELECT pg_backend_pid()"), first[0][0]);
-    let second = client.exchange(&run).unwrap().rows();
+    let second = client.exchange(&run).unwrap();
+    assert_eq!(second.tags(), "2DCZ", "{:?}", second.errors());
+    let second = second.rows();
     assert_ne!(second[0][0], first[0][0]);
     assert_eq!(second[0][1], "mine");
 }

@@ -87,6 +87,7 @@ fn in_an_open_batch_the_next_client_starts_clean() {
         [parse("", "SELECT 1"), bind("", "", &[])].concat(),
         extended("INSERT INTO t VALUES (1)", &[]),
         [extended("INSERT INTO t VALUES (1)", &[]), extended("SELECT 1/0", &[])].concat(),
+        [bind("", "ghost", &[]), query("INSERT INTO t VALUES (1)")].concat(),
         [parse("", "SELECT generate_series(1, 100)"), bind("", "", &[]), execute("", 1)].concat(),
     ];
     for request in requests {
