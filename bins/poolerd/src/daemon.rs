@@ -188,9 +188,17 @@ impl Worker {
 
     fn announce(&mut self) {
         for door in &self.doors {
-            self.log.line(log::Level::Log, "listening", format_args!("listening on {}", door.name));
+            self.log.line(
+                log::Level::Log,
+                core::Event::Listening.name(),
+                format_args!("listening on {}", door.name),
+            );
         }
-        self.log.line(log::Level::Log, "up", format_args!("process up: {}", config::command::VERSION));
+        self.log.line(
+            log::Level::Log,
+            core::Event::Up.name(),
+            format_args!("process up: {}", config::command::VERSION),
+        );
         if let Some(interval) = self.notify.watchdog_interval() {
             self.timers.schedule(Instant::now() + interval, Tick::Watchdog);
         }
@@ -282,7 +290,7 @@ impl Worker {
                 Accepted::Exhausted(stream, error) => {
                     self.log.line(
                         log::Level::Warning,
-                        "accept",
+                        core::Event::Accept.name(),
                         format_args!("cannot accept on {}: {error}", door.name),
                     );
                     if let Some(stream) = stream {
@@ -295,7 +303,7 @@ impl Worker {
                     let name = &door.name;
                     self.log.line(
                         log::Level::Error,
-                        "accept",
+                        core::Event::Accept.name(),
                         format_args!("cannot accept on {name}: {error}"),
                     );
                     return;
@@ -339,7 +347,7 @@ impl Worker {
             && let Accept::Retry(error) = control.accept(&self.poller)
         {
             let text = format_args!("cannot accept on the control socket: {error}");
-            self.log.line(log::Level::Warning, "accept", text);
+            self.log.line(log::Level::Warning, core::Event::Accept.name(), text);
             self.timers.schedule(now + ACCEPT_RETRY, Tick::Control);
         }
         self.serve_control(now);
@@ -359,7 +367,11 @@ impl Worker {
         for signal in signals {
             match signal {
                 Signal::Hup => {
-                    self.log.line(log::Level::Log, "signal", format_args!("got SIGHUP, re-reading config"));
+                    self.log.line(
+                        log::Level::Log,
+                        core::Event::Signal.name(),
+                        format_args!("got SIGHUP, re-reading config"),
+                    );
                     self.reload(now);
                 }
                 Signal::Term => self.core.signal(core::Signal::Term, now),
@@ -529,8 +541,12 @@ impl Worker {
                 Ok(Arc::new(snapshot))
             }
             Err(error) => {
-                self.log.line(log::Level::Error, "reload", format_args!("{error}"));
-                self.log.line(log::Level::Warning, "reload", format_args!("config file loading failed"));
+                self.log.line(log::Level::Error, core::Event::Reload.name(), format_args!("{error}"));
+                self.log.line(
+                    log::Level::Warning,
+                    core::Event::Reload.name(),
+                    format_args!("config file loading failed"),
+                );
                 Err(error.to_string())
             }
         };
@@ -564,7 +580,11 @@ impl Worker {
         match log::Sinks::open(self.options.stderr, file) {
             Ok(sinks) => self.log.reopen(sinks),
             Err(error) => {
-                self.log.line(log::Level::Error, "reload", format_args!("cannot open the log file: {error}"));
+                self.log.line(
+                    log::Level::Error,
+                    core::Event::Reload.name(),
+                    format_args!("cannot open the log file: {error}"),
+                );
             }
         }
         self.log.set_verbosity(snapshot.global.verbose.min(u8::MAX.into()) as u8);
@@ -580,7 +600,11 @@ impl Worker {
             let token = Token::new(class::DOOR, Key { index: at as u32, generation: 1 });
             if let Err(error) = self.poller.register_readable(&door.listener, token) {
                 let name = &door.name;
-                self.log.line(log::Level::Error, "listening", format_args!("lost {name}: {error}"));
+                self.log.line(
+                    log::Level::Error,
+                    core::Event::Listening.name(),
+                    format_args!("lost {name}: {error}"),
+                );
             }
         }
         self.notify.stopping();
@@ -588,7 +612,7 @@ impl Worker {
 
     fn finish(&mut self) {
         self.notify.stopping();
-        self.log.line(log::Level::Log, "exit", format_args!("process down"));
+        self.log.line(log::Level::Log, core::Event::Exit.name(), format_args!("process down"));
     }
 }
 

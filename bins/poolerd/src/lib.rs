@@ -6,6 +6,8 @@ mod control;
 pub mod core;
 pub mod ctl;
 pub mod daemon;
+#[cfg(test)]
+mod documents;
 mod listen;
 pub mod logging;
 mod session;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use poolerd::config::command::{Command, Start, USAGE, command};
 use poolerd::config::{ENVIRONMENT_PREFIX, Severity, Snapshot, load};
+use poolerd::core::Event;
 use poolerd::ctl;
 use poolerd::daemon::{self, Failure};
 use poolerd::logging;
@@ -118,12 +119,12 @@ fn serve(start: Start, snapshot: Snapshot) -> Result<(), Failure> {
             "max_client_conn is {}, but only {descriptors} file descriptors may be open",
             global.max_client_conn
         );
-        log.line(Level::Warning, "config", text);
+        log.line(Level::Warning, Event::Config.name(), text);
     }
     let outcome =
         daemon::run(daemon::Options { snapshot, overrides: start.overrides, log: log.clone(), stderr });
     if let Err(failure) = &outcome {
-        log.line(Level::Fatal, "exit", format_args!("{failure}"));
+        log.line(Level::Fatal, Event::Exit.name(), format_args!("{failure}"));
     }
     log.flush(LAST_LINES);
     outcome

@@ -49,3 +49,33 @@ fn a_notice_is_a_row() {
     let row = notice_row(&notice.with_detail("much"));
     assert_eq!(Value::Object(row), serde_json::json!({"notice": "so", "detail": "much"}));
 }
+
+#[test]
+fn rows_of_pressure_are_as_the_page_describes_them() {
+    let page =
+        crate::documents::under(include_str!("../../../../man/sluice-control.7"), ".Ss Rows of pressure");
+    let mut described = crate::documents::items(&page, ".It Cm ");
+    described.sort_unstable();
+    let pressure = Pressure {
+        seq: 3,
+        pool: "app/ann".into(),
+        state: "pressured",
+        waiting: 2,
+        min_wait_ms: 60,
+        expected_wait_ms: 80,
+        sv_active: 4,
+        sv_idle: 0,
+        limit: 4,
+        limit_effective: 4,
+        rejected_per_s: 0.0,
+        goodput_per_s: 10.0 / 3.0,
+        retry_ratio: 0.0,
+        retry_after_ms: 80,
+        suggested_concurrency: 4,
+    };
+    let row = pressure_row(&pressure, SystemTime::UNIX_EPOCH);
+    let keys: Vec<&str> = row.keys().map(String::as_str).collect();
+    assert_eq!(keys, described);
+    assert_eq!((&row["event"], &row["goodput_per_s"]), (&"pressure".into(), &3.333.into()));
+    assert_eq!(row["ts"], "1970-01-01T00:00:00.000Z");
+}

@@ -47,6 +47,8 @@ events! {
     Up = "up",
     /// A listening socket is open.
     Listening = "listening",
+    /// Connections could not be accepted.
+    Accept = "accept",
     /// A setting was changed, ignored or is not acted on.
     Config = "config",
     /// The configuration was read anew.
