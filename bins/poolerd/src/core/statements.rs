@@ -7,6 +7,7 @@
 use std::rc::Rc;
 use std::time::Instant;
 
+use sluice_wire::pg::backend::TransactionStatus;
 use sluice_wire::pg::frame::HEADER_LEN;
 use sluice_wire::pg::frontend::{self, BindHead, KIND_STATEMENT, Parse, Target};
 
@@ -150,13 +151,23 @@ impl Core {
         }
         let statement = self.definitions.intern(parse.definition);
         let name = Core::shared_name(parse.name);
-        let Some((client, server)) = self.pair(id, server_id) else { return Step::Closed };
+        let Some((_, server)) = self.pair(id, server_id) else { return Step::Closed };
         let batch = server.outstanding.batch();
+        // Whether a Parse succeeds depends on the transaction it meets, which earlier batches decide; in one that has
+        // failed the server itself has to answer, and for that the statement is closed there first.
+        let unsettled = server.outstanding.syncs() > 0;
+        let failed = server.status == TransactionStatus::Failed;
         let known = match server.statements.find(&statement, batch) {
             Lookup::Unsettled => return self.hold(id, server_id),
+            Lookup::Found(Freshness::Usable) if unsettled => return self.hold(id, server_id),
+            Lookup::Found(Freshness::Usable) if failed => {
+                self.close_on_server(id, server_id, &statement);
+                false
+            }
             Lookup::Found(Freshness::Usable) => true,
             Lookup::Found(Freshness::Stale) | Lookup::Missing => false,
         };
+        let Some((client, _)) = self.pair(id, server_id) else { return Step::Closed };
         let names: &mut ClientStatements = client.statements.get_or_insert_default();
         names.propose(Rc::clone(&name), Some(Rc::clone(&statement)), batch);
         let changes = Changes { name: true, ..Changes::default() };
