@@ -281,6 +281,7 @@ impl Core {
         let link = server.link;
         let to = owner.filter(|&owner| link == Some(owner)).map(Peer::Client);
         let step = self.deliver(id, to, message);
+        self.emit_faked(id);
         self.after_ready(id, status, now);
         if self.servers.get(id.0).is_none() { Step::Closed } else { step }
     }
