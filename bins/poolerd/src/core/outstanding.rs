@@ -128,6 +128,8 @@ pub(super) struct Outstanding {
     batch: u64,
     /// Entries that end by ReadyForQuery and are still queued.
     syncs: usize,
+    /// The newest message belongs to an extended batch whose Sync has not been sent, be it answered or not.
+    open: bool,
 }
 
 impl Outstanding {
@@ -136,6 +138,9 @@ impl Outstanding {
         if request.kind.ends_by_ready() {
             self.batch += 1;
             self.syncs += 1;
+            self.open = false;
+        } else if request.kind != Kind::CopyEnd {
+            self.open = true;
         }
         self.queue.push_back(request);
     }
@@ -166,8 +171,9 @@ impl Outstanding {
     /// The server has entered copy-in at the head: Syncs sent behind it are ignored by the server, and a CopyDone or
     /// CopyFail that is already there ends the copy. Answers whether it was there.
     pub(super) fn enter_copy(&mut self) -> bool {
+        let mut ended = false;
         let mut at = 1;
-        while at < self.queue.len() {
+        while at < self.queue.len() && !ended {
             match self.queue[at].kind {
                 Kind::Sync => {
                     self.queue.remove(at);
@@ -175,12 +181,16 @@ impl Outstanding {
                 }
                 Kind::CopyEnd => {
                     self.queue.remove(at);
-                    return true;
+                    ended = true;
                 }
                 _ => at += 1,
             }
         }
-        false
+        // The batch of the copy goes on behind it.
+        if let Some(newest) = self.queue.iter().rev().find(|r| r.kind != Kind::CopyEnd) {
+            self.open = !newest.kind.ends_by_ready();
+        }
+        ended
     }
 
     /// Is a Sync queued?
@@ -188,10 +198,11 @@ impl Outstanding {
         self.queue.iter().any(|r| r.kind == Kind::Sync)
     }
 
-    /// Has the newest batch been ended by its Sync, Query or FunctionCall?
+    /// Is there an extended batch that has not been ended? Its messages may all have been answered (after a Flush), but
+    /// the transaction they opened goes on.
     #[inline]
     pub(super) fn batch_is_open(&self) -> bool {
-        self.queue.iter().rev().find(|r| r.kind != Kind::CopyEnd).is_some_and(|r| !r.kind.ends_by_ready())
+        self.open
     }
 
     /// The batch the next message belongs to.

@@ -163,7 +163,11 @@ impl Server {
     /// Owes nobody anything and is outside any transaction.
     #[inline]
     pub(super) fn is_clean(&self) -> bool {
-        self.status == TransactionStatus::Idle && self.outstanding.is_empty() && !self.failed && !self.copy_in
+        self.status == TransactionStatus::Idle
+            && self.outstanding.is_empty()
+            && !self.outstanding.batch_is_open()
+            && !self.failed
+            && !self.copy_in
     }
 }
 
