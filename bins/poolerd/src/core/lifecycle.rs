@@ -347,18 +347,14 @@ impl Core {
     }
 
     /// All clients that wait in the pool get the error.
-    pub(super) fn expel_waiters(&mut self, pool: super::PoolId, error: &ErrorResponse, now: Instant) {
+    pub(super) fn expel_waiters(&mut self, pool: PoolId, error: &ErrorResponse, now: Instant) {
         for id in self.clients_of(pool, |s| matches!(s, ClientState::Waiting | ClientState::WaitLogin)) {
             self.expel_with(id, error, now);
         }
     }
 
     /// Ids of a pool's clients in the states asked for.
-    pub(super) fn clients_of(
-        &self,
-        pool: super::PoolId,
-        wanted: impl Fn(ClientState) -> bool,
-    ) -> Vec<ClientId> {
+    pub(super) fn clients_of(&self, pool: PoolId, wanted: impl Fn(ClientState) -> bool) -> Vec<ClientId> {
         let of_pool = self.clients.iter().filter(|(_, c)| c.pool == Some(pool) && wanted(c.state));
         of_pool.map(|(key, _)| ClientId(key)).collect()
     }
