@@ -1,0 +1,173 @@
+//! What a run is like: everything that is drawn from the seed before it begins.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use poolerd::config::{Overrides, Secret, Snapshot, parse};
+use sluice_check::Rng;
+
+use crate::generate::Repertoire;
+use crate::server::{Login, PASSWORD};
+use crate::session::Values;
+
+/// Faults, each by its chance in ten thousand turns; 0: never.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Faults {
+    /// A client vanishes.
+    pub(crate) vanish: usize,
+    /// A client leaves by Terminate.
+    pub(crate) leave: usize,
+    /// A CancelRequest.
+    pub(crate) cancel: usize,
+    /// A server dies.
+    pub(crate) kill: usize,
+    /// A server speaks unasked: NOTICE or notification.
+    pub(crate) chatter: usize,
+    /// A peer stops reading for a while.
+    pub(crate) stuck: usize,
+    /// The configuration is read anew, with other sizes.
+    pub(crate) reload: usize,
+    /// Time jumps to the next timer.
+    pub(crate) jump: usize,
+    /// A new connection attempt fails, in percent of attempts.
+    pub(crate) connect: usize,
+    /// A server refuses a login, in percent of logins.
+    pub(crate) refuse: usize,
+}
+
+/// The limits in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limits {
+    pub(crate) pool: usize,
+    pub(crate) reserve: usize,
+    pub(crate) database: usize,
+    pub(crate) user: usize,
+    pub(crate) clients: usize,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) mode: &'static str,
+    pub(crate) clients: usize,
+    /// Turns in which new things happen.
+    pub(crate) turns: usize,
+    pub(crate) repertoire: Repertoire,
+    pub(crate) faults: Faults,
+    pub(crate) limits: Limits,
+    pub(crate) login: Login,
+    statements: usize,
+    settings: Vec<String>,
+}
+
+/// Parameters that fake servers report.
+pub(crate) fn defaults() -> Values {
+    let pairs = [
+        ("application_name", ""),
+        ("client_encoding", "UTF8"),
+        ("datestyle", "ISO"),
+        ("timezone", "GMT"),
+        ("standard_conforming_strings", "on"),
+    ];
+    pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+impl Plan {
+    pub(crate) fn new(rng: &mut Rng) -> Self {
+        let mode = ["transaction", "transaction", "transaction", "transaction", "session", "statement"]
+            [rng.below(6)];
+        let pool = rng.between(1, 3);
+        let limits = Limits {
+            pool,
+            reserve: if rng.chance(1, 4) { rng.between(1, 2) } else { 0 },
+            database: if rng.chance(1, 5) { rng.between(1, 4) } else { 0 },
+            user: if rng.chance(1, 5) { rng.between(1, 4) } else { 0 },
+            clients: 100,
+        };
+        let statements = [0, 1, 2, 3, 100][rng.below(5)];
+        let repertoire = Repertoire {
+            transactions: mode != "statement",
+            copies: rng.chance(1, 2),
+            parameters: rng.chance(1, 2),
+            discards: rng.chance(1, 3),
+            // Without tracking their names belong to whoever comes.
+            names: statements > 0 || mode == "session",
+        };
+        let mut often =
+            |chance: usize, most: usize| if rng.chance(1, chance) { rng.between(1, most) } else { 0 };
+        let faults = Faults {
+            vanish: often(2, 40),
+            leave: often(2, 40),
+            cancel: often(2, 150),
+            kill: often(3, 20),
+            chatter: often(2, 100),
+            stuck: often(2, 100),
+            reload: often(4, 20),
+            jump: often(3, 20),
+            connect: often(6, 30),
+            refuse: often(8, 30),
+        };
+        let mut settings = Vec::new();
+        let lines = [
+            "server_check_delay = 0",
+            "server_lifetime = 1",
+            "server_lifetime = 0",
+            "server_idle_timeout = 1",
+            "server_round_robin = 1",
+            "server_reset_query_always = 1",
+            "unnamed_statement_bytes = 40",
+            "min_pool_size = 1",
+            "on_client_loss = close",
+            "on_client_loss = drain",
+            "on_client_loss = cancel",
+        ];
+        for line in lines {
+            if rng.chance(1, 6) {
+                settings.push(line.to_owned());
+            }
+        }
+        Plan {
+            mode,
+            clients: rng.between(2, 12),
+            turns: rng.between(500, 4000),
+            repertoire,
+            faults,
+            limits,
+            login: [Login::Trust, Login::Trust, Login::Trust, Login::Md5, Login::Scram][rng.below(5)],
+            statements,
+            settings,
+        }
+    }
+
+    /// The configuration file.
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        let Limits { pool, reserve, database, user, clients } = self.limits;
+        let text = format!(
+            "[databases]\none = host=127.0.0.1\ntwo = host=127.0.0.1\n[pgbouncer]\nauth_type = trust\n\
+             pool_mode = {}\nmax_client_conn = {clients}\ndefault_pool_size = {pool}\n\
+             reserve_pool_size = {reserve}\nreserve_pool_timeout = 1\nmax_db_connections = {database}\n\
+             max_user_connections = {user}\nmax_prepared_statements = {}\nserver_login_retry = 1\nstats_period = 1000000\n{}\n",
+            self.mode,
+            self.statements,
+            self.settings.join("\n")
+        );
+        let mut snapshot = parse(Path::new("sim.ini"), &text, &Overrides::default()).expect("a valid file");
+        for user in ["alice", "bob"] {
+            snapshot.secrets.insert(user, Secret::Plain(PASSWORD.to_vec()));
+        }
+        Arc::new(snapshot)
+    }
+
+    /// May a client be told this, given what goes wrong in this run?
+    pub(crate) fn excuses(&self, code: &str, text: &str) -> bool {
+        let faults = &self.faults;
+        match text {
+            "server conn crashed?" => faults.kill > 0,
+            "terminating connection due to plan" => faults.kill > 0,
+            "query_wait_timeout" | "client_login_timeout (server down)" => true,
+            "transaction blocks not allowed in statement pooling mode" => self.mode == "statement",
+            // The client itself broke the copy protocol.
+            "terminating connection because protocol synchronization was lost" => self.repertoire.copies,
+            _ => faults.refuse > 0 && text.contains("login refused by plan") && code != "08P01",
+        }
+    }
+}
