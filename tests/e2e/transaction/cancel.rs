@@ -1,16 +1,17 @@
 //! Cancel requests: of running, queued and idle clients, and never another client's query.
 
-use crate::pool;
+use crate::{pool, until_running};
 use sluice_tests::message::{self, query};
 use sluice_tests::{Client, Login};
 
 #[test]
 fn a_running_query_is_cancelled() {
-    let (_postgres, pooler) = pool(1);
+    let (postgres, pooler) = pool(1);
     for target in [pooler.target(), pooler.unix_target()] {
         let mut client = Login::new(target, "alice", "postgres").connect().unwrap();
         client.query("BEGIN").unwrap();
         client.send(&query("SELECT pg_sleep(600)")).unwrap();
+        until_running(&postgres, "pg_sleep", "t");
         client.cancel().unwrap();
         let reply = client.reply().unwrap();
         assert_eq!((reply.code().as_str(), reply.status()), ("57014", 'E'));

@@ -15,7 +15,8 @@ mod prepared;
 mod unnamed;
 mod vanish;
 
-use sluice_tests::{Config, Pooler, Postgres};
+use sluice_tests::{Config, PATIENCE, Pooler, Postgres};
+use std::time::Instant;
 
 /// Fails when it is executed: the planner cannot know the divisor beforehand.
 const DIVIDE_BY_ZERO: &str = "SELECT 1 / (pg_backend_pid() * 0)";
@@ -31,4 +32,17 @@ fn pool_with(size: usize, more: impl FnOnce(Config) -> Config) -> (Postgres, Poo
     let config = Config::new(&postgres).set("default_pool_size", &size.to_string());
     let pooler = more(config).start();
     (postgres, pooler)
+}
+
+/// Waits until the text runs, or runs no longer.
+fn until_running(postgres: &Postgres, text: &str, wanted: &str) {
+    let sql = format!(
+        "SELECT count(*) > 0 FROM pg_stat_activity
+         WHERE state = 'active' AND query LIKE '%{text}%' AND pid <> pg_backend_pid()"
+    );
+    let deadline = Instant::now() + PATIENCE;
+    let mut superuser = postgres.superuser();
+    while superuser.value(&sql) != wanted {
+        assert!(Instant::now() < deadline, "{text} runs: never {wanted}");
+    }
 }

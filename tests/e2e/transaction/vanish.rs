@@ -1,26 +1,12 @@
 //! Clients that are gone in the middle of something: the server connection is cleaned and kept.
 
-use crate::{pool, pool_with};
+use crate::{pool, pool_with, until_running};
 use sluice_tests::message::{bind, execute, extended, parse, query, terminate};
-use sluice_tests::{Client, PATIENCE, Pooler, Postgres};
-use std::time::Instant;
+use sluice_tests::{Client, Pooler};
 
 /// The backend that serves the pool of one now.
 fn backend(pooler: &Pooler) -> String {
     pooler.client("alice").value("SELECT pg_backend_pid()")
-}
-
-/// Waits until the text runs, or runs no longer.
-fn until_running(postgres: &Postgres, text: &str, wanted: &str) {
-    let sql = format!(
-        "SELECT count(*) > 0 FROM pg_stat_activity
-         WHERE state = 'active' AND query LIKE '%{text}%' AND pid <> pg_backend_pid()"
-    );
-    let deadline = Instant::now() + PATIENCE;
-    let mut superuser = postgres.superuser();
-    while superuser.value(&sql) != wanted {
-        assert!(Instant::now() < deadline, "{text} runs: never {wanted}");
-    }
 }
 
 /// Two ways to vanish: end of stream, reset.
