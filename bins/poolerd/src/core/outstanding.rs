@@ -216,18 +216,9 @@ impl Outstanding {
         self.queue.is_empty()
     }
 
-    #[inline]
-    pub(super) fn len(&self) -> usize {
-        self.queue.len()
-    }
-
     /// ReadyForQuery messages still to come.
     #[inline]
     pub(super) fn syncs(&self) -> usize {
         self.syncs
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Request> {
-        self.queue.iter()
     }
 }
