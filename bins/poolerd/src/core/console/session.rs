@@ -78,6 +78,9 @@ impl Core {
         }
         let Some(session) = self.console.sessions.get(&id) else { return Step::Closed };
         let skipping = session.skipping;
+        if let Some(client) = self.clients.get_mut(id.0) {
+            client.request_at = now;
+        }
         let body = message.body();
         let outcome = match header.tag {
             frontend::TERMINATE => {
