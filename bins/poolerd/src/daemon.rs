@@ -402,6 +402,8 @@ impl Worker {
                 self.core.server_failed(id, &why, now);
                 self.sessions.send_outbox(&mut self.core, &[]);
             }
+            // Given up while its name was looked up: the slot may be somebody else's by now.
+            Dialed::Stream(_) if !self.core.has_server(id) => {}
             Dialed::Stream(stream) => {
                 let mut conn = Conn::connecting(stream);
                 if let Err(error) = conn.register(&self.poller, Token::new(class::SERVER, id.0)) {

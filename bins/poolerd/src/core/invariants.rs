@@ -21,6 +21,7 @@ impl Core {
             return;
         }
         self.check_links();
+        self.check_consoles();
         self.check_pools();
     }
 
@@ -55,6 +56,17 @@ impl Core {
                 assert_eq!(server.cancels, 0, "{id:?} may be hit by a cancel");
             }
         }
+    }
+
+    fn check_consoles(&self) {
+        use super::ClientId;
+        use super::client::ClientState;
+        for (key, client) in self.clients.iter() {
+            let at_console = matches!(client.state, ClientState::Console | ClientState::ConsoleWait);
+            let id = ClientId(key);
+            assert_eq!(self.console.sessions.contains_key(&id), at_console, "{id:?} and its console session");
+        }
+        assert!(self.console.sessions.len() <= self.clients.len(), "a console session outlives its client");
     }
 
     fn check_pools(&self) {

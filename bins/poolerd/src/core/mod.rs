@@ -233,6 +233,12 @@ impl Core {
         }
     }
 
+    /// Is this server connection still wanted?
+    #[must_use]
+    pub fn has_server(&self, id: ServerId) -> bool {
+        self.servers.get(id.0).is_some()
+    }
+
     fn next_serial(&mut self) -> u64 {
         self.serials += 1;
         self.serials

@@ -1,12 +1,13 @@
 //! SHOW STATS, STATS_TOTALS, STATS_AVERAGES and TOTALS. Times are in microseconds.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::shows::columns;
 use super::table::{Cell, Column, Row};
+use crate::core::Core;
 use crate::core::route::CONSOLE;
 use crate::core::stats::Counters;
-use crate::core::{Core, DatabaseId};
 
 /// How many counters there are.
 const COUNTERS: usize = 12;
@@ -69,21 +70,15 @@ const SUM_NAMES: [&str; 2 * COUNTERS] = [
 ];
 
 pub(super) fn stats(core: &Core, now: Instant) -> Vec<Row> {
-    core.by_database(|database| {
-        let average = core.average_of(|pool| Some(pool.database) == database, now);
-        cells(&core.total_of(|pool| Some(pool.database) == database))
-            .into_iter()
-            .chain(cells(&average))
-            .collect()
-    })
+    core.by_database(now, |total, average| cells(total).into_iter().chain(cells(average)).collect())
 }
 
-pub(super) fn totals(core: &Core, _: Instant) -> Vec<Row> {
-    core.by_database(|database| cells(&core.total_of(|pool| Some(pool.database) == database)).into())
+pub(super) fn totals(core: &Core, now: Instant) -> Vec<Row> {
+    core.by_database(now, |total, _| cells(total).into())
 }
 
 pub(super) fn averages(core: &Core, now: Instant) -> Vec<Row> {
-    core.by_database(|database| cells(&core.average_of(|pool| Some(pool.database) == database, now)).into())
+    core.by_database(now, |_, average| cells(average).into())
 }
 
 pub(super) fn sums(core: &Core, now: Instant) -> Vec<Row> {
@@ -92,18 +87,22 @@ pub(super) fn sums(core: &Core, now: Instant) -> Vec<Row> {
 }
 
 impl Core {
-    /// A row of each database that has a pool, the console included, by name.
-    fn by_database(&self, counters: impl Fn(Option<DatabaseId>) -> Row) -> Vec<Row> {
-        let mut named: Vec<(String, Option<DatabaseId>)> = self
-            .databases
-            .iter()
-            .map(|(key, database)| (database.name.to_string(), Some(DatabaseId(key))))
-            .filter(|&(_, id)| self.pools.iter().any(|(_, pool)| Some(pool.database) == id))
-            .collect();
-        named.push((CONSOLE.to_owned(), None));
-        named.sort();
-        let row = |(name, id): (String, _)| std::iter::once(name.into()).chain(counters(id)).collect();
-        named.into_iter().map(row).collect()
+    /// A row of each database that has a pool, the console included, by name; of its totals and its averages.
+    fn by_database(&self, now: Instant, shown: impl Fn(&Counters, &Counters) -> Row) -> Vec<Row> {
+        let mut counters: BTreeMap<&str, (Counters, Counters)> = BTreeMap::new();
+        counters.insert(CONSOLE, Default::default());
+        for (_, pool) in self.pools.iter() {
+            let Some(database) = self.databases.get(pool.database.0) else { continue };
+            let (total, recent) = counters.entry(&database.name).or_default();
+            total.add(&pool.stats.now);
+            recent.add(&pool.stats.now.since(&pool.stats.before_last));
+        }
+        let period_us = now.saturating_duration_since(self.stats.before_last).as_micros() as u64;
+        let row = |(name, (total, recent)): (&str, (Counters, Counters))| {
+            let counts = shown(&total, &recent.averages(period_us));
+            std::iter::once(name.to_owned().into()).chain(counts).collect()
+        };
+        counters.into_iter().map(row).collect()
     }
 }
 
