@@ -5,14 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use sluice_unix::conn::{Conn, Connect, Flush};
-use sluice_unix::control::Accept;
-use sluice_unix::listener::Accepted;
 use sluice_unix::log::Log;
 use sluice_unix::notify::Notify;
 use sluice_unix::poller::{Poller, Readiness};
 use sluice_unix::signals::{Signal, Signals};
 use sluice_unix::slab::{Key, Slab};
-use sluice_unix::stream::{self, Stream};
+use sluice_unix::stream;
 use sluice_unix::timers::Timers;
 use sluice_unix::token::Token;
 use sluice_unix::{log, privs, random};
@@ -20,7 +18,7 @@ use sluice_unix::{log, privs, random};
 use crate::config::{Overrides, Snapshot};
 use crate::connect::{Dialed, Dialer, Lifetimes};
 use crate::control::ControlSocket;
-use crate::core::{Address, ClientId, Core, Effect, ListenerScope, Peer, Seeds, ServerId};
+use crate::core::{Address, ClientId, Core, Effect, Peer, Seeds, ServerId};
 use crate::listen::{self, Door};
 use crate::session::Sessions;
 use crate::{config, control, core, logging};
@@ -32,12 +30,6 @@ const SCRATCH_BYTES: usize = 64 * 1024;
 const BUF_BYTES: usize = 8 * 1024;
 const FREE_BUFS: usize = 256;
 
-/// Connections accepted in one turn before the others get theirs.
-const ACCEPTS_PER_TURN: usize = 64;
-
-/// Pause of accepting when descriptors have run out.
-const ACCEPT_RETRY: Duration = Duration::from_millis(100);
-
 /// How long a connection we close may take to read our last words.
 const LINGER: Duration = Duration::from_secs(5);
 
@@ -48,15 +40,15 @@ const LINGER_READS: usize = 16;
 const FLUSH_LOOK: Duration = Duration::from_millis(50);
 
 /// Kinds of event sources: the class of a token.
-mod class {
-    pub(super) const DOOR: u8 = 1;
-    pub(super) const CLIENT: u8 = 2;
-    pub(super) const SERVER: u8 = 3;
-    pub(super) const SIGNAL: u8 = 4;
-    pub(super) const WAKER: u8 = 5;
-    pub(super) const LINGER: u8 = 6;
-    pub(super) const CONTROL: u8 = 7;
-    pub(super) const CONTROL_PEER: u8 = 8;
+pub(crate) mod class {
+    pub(crate) const DOOR: u8 = 1;
+    pub(crate) const CLIENT: u8 = 2;
+    pub(crate) const SERVER: u8 = 3;
+    pub(crate) const SIGNAL: u8 = 4;
+    pub(crate) const WAKER: u8 = 5;
+    pub(crate) const LINGER: u8 = 6;
+    pub(crate) const CONTROL: u8 = 7;
+    pub(crate) const CONTROL_PEER: u8 = 8;
 }
 
 /// What the daemon is started with.
@@ -94,7 +86,7 @@ impl std::error::Error for Failure {}
 
 /// What the worker's own timers are about.
 #[derive(Clone, Copy, Debug)]
-enum Tick {
+pub(crate) enum Tick {
     Accept,
     Watchdog,
     Linger(Key),
@@ -109,18 +101,18 @@ enum Tick {
 /// A daemon's loop and everything on it. Two can live in one process.
 #[derive(Debug)]
 pub struct Worker {
-    poller: Poller,
-    core: Core,
-    sessions: Sessions,
-    doors: Vec<Door>,
-    control: Option<ControlSocket>,
-    dialer: Dialer,
-    timers: Timers<Tick>,
-    signals: Signals,
-    notify: Notify,
-    lingering: Slab<Conn>,
-    log: Log,
-    options: Options,
+    pub(crate) poller: Poller,
+    pub(crate) core: Core,
+    pub(crate) sessions: Sessions,
+    pub(crate) doors: Vec<Door>,
+    pub(crate) control: Option<ControlSocket>,
+    pub(crate) dialer: Dialer,
+    pub(crate) timers: Timers<Tick>,
+    pub(crate) signals: Signals,
+    pub(crate) notify: Notify,
+    pub(crate) lingering: Slab<Conn>,
+    pub(crate) log: Log,
+    pub(crate) options: Options,
 }
 
 /// Serves until a signal or a command ends it.
@@ -151,7 +143,7 @@ impl Worker {
             .map_err(system("watch signals"))?;
         let waker = poller.waker(Token::new(class::WAKER, key(0))).map_err(system("make a waker"))?;
         let global = &options.snapshot.global;
-        let doors = listen::open(global).map_err(Failure::Configuration)?;
+        let doors = listen::open(global, &options.log).map_err(Failure::Configuration)?;
         for (at, door) in doors.iter().enumerate() {
             let token = Token::new(class::DOOR, key(at as u32));
             poller.register_readable(&door.listener, token).map_err(system("watch a listener"))?;
@@ -281,87 +273,6 @@ impl Worker {
         }
     }
 
-    fn accept(&mut self, at: usize, now: Instant) {
-        for _ in 0..ACCEPTS_PER_TURN {
-            let Some(door) = self.doors.get_mut(at) else { return };
-            match door.listener.accept() {
-                Accepted::Stream(stream, remote) => self.admit(at, stream, remote, now),
-                Accepted::WouldBlock => return,
-                Accepted::Exhausted(stream, error) => {
-                    self.log.line(
-                        log::Level::Warning,
-                        core::Event::Accept.name(),
-                        format_args!("cannot accept on {}: {error}", door.name),
-                    );
-                    if let Some(stream) = stream {
-                        refuse(&stream);
-                    }
-                    door.paused = true;
-                    return self.timers.schedule(now + ACCEPT_RETRY, Tick::Accept);
-                }
-                Accepted::Failed(error) => {
-                    let name = &door.name;
-                    self.log.line(
-                        log::Level::Error,
-                        core::Event::Accept.name(),
-                        format_args!("cannot accept on {name}: {error}"),
-                    );
-                    return;
-                }
-            }
-            self.apply(now);
-        }
-        // No edge will come for those that already wait.
-        if let Some(door) = self.doors.get_mut(at) {
-            door.paused = true;
-            self.timers.schedule(now, Tick::Accept);
-        }
-    }
-
-    fn admit(&mut self, at: usize, stream: Stream, remote: stream::Address, now: Instant) {
-        let Some(door) = self.doors.get(at) else { return };
-        let port = door.local.port();
-        let local = match door.local {
-            Address::Tcp(at) if at.ip().is_unspecified() => address(stream.local_address(), port),
-            local => local,
-        };
-        let remote = match remote {
-            stream::Address::Tcp(address) => Address::Tcp(address),
-            stream::Address::Unix => match stream.peer_credentials() {
-                Ok(Some(peer)) => Address::Unix { pid: peer.pid, uid: peer.uid, port },
-                _ => Address::Unix { pid: 0, uid: u32::MAX, port },
-            },
-        };
-        let mut conn = Conn::new(stream);
-        let id = self.core.client_connected(remote, local, now);
-        let peer = Peer::Client(id);
-        if conn.register(&self.poller, Token::new(class::CLIENT, id.0)).is_err() {
-            return self.core.client_gone(id, now);
-        }
-        self.sessions.insert(peer, conn, false);
-        self.sessions.pump(&mut self.core, peer, now);
-    }
-
-    fn accept_control(&mut self, now: Instant) {
-        if let Some(control) = &mut self.control
-            && let Accept::Retry(error) = control.accept(&self.poller)
-        {
-            let text = format_args!("cannot accept on the control socket: {error}");
-            self.log.line(log::Level::Warning, core::Event::Accept.name(), text);
-            self.timers.schedule(now + ACCEPT_RETRY, Tick::Control);
-        }
-        self.serve_control(now);
-    }
-
-    /// Carries out what the control socket asks for; the effects are applied by the caller.
-    fn serve_control(&mut self, now: Instant) {
-        let Some(control) = &mut self.control else { return };
-        control.serve(&mut self.core, now);
-        if let Some(at) = control.schedule_beat(now) {
-            self.timers.schedule(at, Tick::Heartbeat);
-        }
-    }
-
     fn on_signals(&mut self, now: Instant) {
         let signals: Vec<Signal> = self.signals.drain().collect();
         for signal in signals {
@@ -415,13 +326,18 @@ impl Worker {
     }
 
     /// Does everything the core has asked for.
-    fn apply(&mut self, now: Instant) {
+    pub(crate) fn apply(&mut self, now: Instant) {
         self.sessions.send_outbox(&mut self.core, &[]);
         while let Some(effect) = self.core.poll() {
             match effect {
                 Effect::Pump(peer) => self.sessions.unblock(peer),
                 Effect::Close(peer) => self.close(peer, now),
-                Effect::Log(line) => logging::write(&self.log, &line),
+                Effect::Log(line) => {
+                    if line.event == core::Event::Stats {
+                        self.notify.status(&line.text);
+                    }
+                    logging::write(&self.log, &line);
+                }
                 Effect::Connect { server, to } => {
                     let options = listen::tcp_options(&self.core.config().global);
                     let dialed = self.dialer.dial(server, &to, &options, now);
@@ -593,25 +509,6 @@ impl Worker {
         self.log.set_format(log_format(snapshot));
     }
 
-    fn stop_listening(&mut self, scope: ListenerScope) {
-        // Doors keep their places: tokens name them by position.
-        let tcp_only = scope == ListenerScope::Tcp;
-        self.doors.retain(|door| tcp_only && !door.is_tcp());
-        for (at, door) in self.doors.iter().enumerate() {
-            let _ = self.poller.deregister(&door.listener);
-            let token = Token::new(class::DOOR, Key { index: at as u32, generation: 1 });
-            if let Err(error) = self.poller.register_readable(&door.listener, token) {
-                let name = &door.name;
-                self.log.line(
-                    log::Level::Error,
-                    core::Event::Listening.name(),
-                    format_args!("lost {name}: {error}"),
-                );
-            }
-        }
-        self.notify.stopping();
-    }
-
     fn finish(&mut self) {
         self.notify.stopping();
         self.log.line(log::Level::Log, core::Event::Exit.name(), format_args!("process down"));
@@ -631,21 +528,9 @@ fn budget(global: &config::Global) -> usize {
     global.pkt_buf as usize * global.sbuf_loopcnt as usize
 }
 
-fn address(found: io::Result<stream::Address>, port: u16) -> Address {
+pub(crate) fn address(found: io::Result<stream::Address>, port: u16) -> Address {
     match found {
         Ok(stream::Address::Tcp(address)) => Address::Tcp(address),
         _ => Address::Unix { pid: 0, uid: 0, port },
     }
-}
-
-/// Tells a client for which there is no descriptor why; it is closed right after.
-fn refuse(stream: &Stream) {
-    let mut text = Vec::new();
-    let error = sluice_wire::pg::error::ErrorResponse::new(
-        sluice_wire::pg::error::Severity::Fatal,
-        sluice_wire::pg::sqlstate::SqlState::TOO_MANY_CONNECTIONS,
-        "no more connections allowed: out of file descriptors",
-    );
-    error.write(&mut text);
-    let _ = stream.write(&text);
 }

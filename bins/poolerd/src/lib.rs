@@ -1,5 +1,6 @@
 //! The pooler. `main.rs` is the shell around this library so that tests can hold the core.
 
+mod accept;
 pub mod config;
 mod connect;
 mod control;

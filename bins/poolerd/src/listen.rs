@@ -3,11 +3,12 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 
 use sluice_unix::listener::{ListenError, Listener, ReusePort, TcpListen, UnixListen};
+use sluice_unix::log::{Level, Log};
 use sluice_unix::privs;
-use sluice_unix::stream::{Keepalive, TcpOptions};
+use sluice_unix::stream::{self, Keepalive, TcpOptions};
 
 use crate::config::Global;
-use crate::core::Address;
+use crate::core::{Address, Event};
 
 /// `tcp_defer_accept = 1` holds a connection without bytes back for this long, in seconds.
 const DEFER_ACCEPT_S: u32 = 1;
@@ -42,11 +43,17 @@ pub(crate) fn tcp_options(global: &Global) -> TcpOptions {
     }
 }
 
-/// Opens everything the configuration asks for.
+/// Takes over the sockets a service manager has opened; without any, opens what the configuration asks for.
 ///
 /// # Errors
 /// Text for the log: which address, which call, why.
-pub(crate) fn open(global: &Global) -> Result<Vec<Door>, String> {
+pub(crate) fn open(global: &Global, log: &Log) -> Result<Vec<Door>, String> {
+    let inherited = Listener::inherited().map_err(|error| error.to_string())?;
+    if !inherited.is_empty() {
+        let text = "listen_addr and unix_socket_dir are ignored: the service manager has opened the sockets";
+        log.line(Level::Warning, Event::Config.name(), format_args!("{text}"));
+        return inherited.into_iter().map(|listener| inherit(listener, global)).collect();
+    }
     let mut doors = Vec::new();
     let how = TcpListen {
         backlog: global.listen_backlog,
@@ -80,6 +87,23 @@ pub(crate) fn open(global: &Global) -> Result<Vec<Door>, String> {
     Ok(doors)
 }
 
+fn inherit(listener: Listener, global: &Global) -> Result<Door, String> {
+    let address = listener.local_address().map_err(|error| format!("inherited socket: {error}"))?;
+    let (name, local) = match address {
+        stream::Address::Tcp(address) => {
+            let options = listener.set_options(&tcp_options(global));
+            options.map_err(|error| format!("inherited socket {address}: setsockopt(): {error}"))?;
+            (address.to_string(), Address::Tcp(address))
+        }
+        stream::Address::Unix => ("unix: inherited".to_owned(), unix_address(global)),
+    };
+    Ok(Door { listener, name, local, paused: false })
+}
+
+fn unix_address(global: &Global) -> Address {
+    Address::Unix { pid: std::process::id(), uid: privs::user_id(), port: global.listen_port }
+}
+
 fn open_unix(global: &Global) -> Result<Door, String> {
     let path = unix_path(&global.unix_socket_dir, global.listen_port);
     let group_id = match &global.unix_socket_group {
@@ -95,8 +119,7 @@ fn open_unix(global: &Global) -> Result<Door, String> {
         ListenError::InUse => format!("{error}: {path}"),
         error => format!("cannot listen on {path}: {error}"),
     })?;
-    let local = Address::Unix { pid: std::process::id(), uid: privs::user_id(), port: global.listen_port };
-    Ok(Door { listener, name: format!("unix:{path}"), local, paused: false })
+    Ok(Door { listener, name: format!("unix:{path}"), local: unix_address(global), paused: false })
 }
 
 /// Where PostgreSQL clients look for a server in that directory.
