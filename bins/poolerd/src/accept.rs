@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use sluice_unix::conn::Conn;
+use sluice_unix::control::Accept;
 use sluice_unix::listener::Accepted;
 use sluice_unix::log;
 use sluice_unix::slab::Key;

@@ -164,6 +164,7 @@ impl Core {
         let Some(pool) = self.servers.get(id.0).map(|s| s.pool) else { return };
         self.greet_waiting(pool, now);
         self.release_server(id, now);
+        self.keep_minimum(pool, now);
     }
 
     /// A parameter that is not tracked has changed while nobody used the server.
