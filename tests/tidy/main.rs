@@ -105,7 +105,9 @@ fn imports_follow_the_directions() {
 fn machines_name_no_clock_file_environment_or_socket() {
     let mut wrong = Vec::new();
     for (path, text) in sources() {
-        if !MACHINES.iter().any(|machine| path.starts_with(machine)) {
+        // Tests have to begin somewhere: they make the first moment of their virtual clock.
+        let is_test = path.components().any(|part| part.as_os_str() == "tests") || path.ends_with("tests.rs");
+        if is_test || !MACHINES.iter().any(|machine| path.starts_with(machine)) {
             continue;
         }
         for (number, line) in text.lines().enumerate() {

@@ -12,6 +12,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use sluice_wire::pg::error::ErrorResponse;
+use sluice_wire::pg::scram::Derived;
 
 use super::client::{CLIENT_STATES, ClientState};
 use super::effect::{Effect, Endpoint, Peer};
@@ -65,6 +66,8 @@ pub(super) struct Pool {
     pub(super) pressure: super::pressure::Gauge,
     /// When the last client left; `None` while there are clients.
     pub(super) last_client_at: Option<Instant>,
+    /// Derived from the database's own password at an earlier login.
+    pub(super) scram_keys: Option<Derived>,
     pub(super) last_lifetime_close: Option<Instant>,
     /// The log has been told that LISTEN does not work here.
     pub(super) warned_listen: bool,
@@ -92,6 +95,7 @@ impl Pool {
             stats: Stats::default(),
             pressure: super::pressure::Gauge::new(now),
             last_client_at: Some(now),
+            scram_keys: None,
             last_lifetime_close: None,
             warned_listen: false,
             largest_size: 0,

@@ -107,6 +107,7 @@ impl Core {
             if let Some(pool) = self.pools.get_mut(id.0) {
                 pool.largest_size = pool.size();
                 pool.policy = policy;
+                pool.scram_keys = None;
             }
             self.arm_pool(id, now);
         }

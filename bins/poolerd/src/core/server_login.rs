@@ -130,10 +130,11 @@ impl Core {
             other => ErrorResponse::new(Severity::Fatal, SqlState::PROTOCOL_VIOLATION, other.to_string()),
         };
         // A key learnt from a client may be the one that does not fit.
-        if let Some(user) = self.servers.get(id.0).and_then(|s| self.pools.get(s.pool.0)).map(|p| p.user)
-            && let Some(user) = self.users.get_mut(user.0)
-        {
-            user.scram_keys = None;
+        if let Some(pool) = self.servers.get(id.0).and_then(|s| self.pools.get_mut(s.pool.0)) {
+            pool.scram_keys = None;
+            if let Some(user) = self.users.get_mut(pool.user.0) {
+                user.scram_keys = None;
+            }
         }
         self.login_failed(id, Some(refusal), &reason, now);
         Step::Closed
@@ -148,8 +149,11 @@ impl Core {
         pool.welcome = Some(Rc::new(welcome));
         pool.failure = None;
         pool.hosts_failed = 0;
-        if let (Some(keys), Some(user)) = (login.machine.into_scram_keys(), self.users.get_mut(pool.user.0)) {
-            user.scram_keys = Some(keys);
+        let own_password = self.databases.get(pool.database.0).is_some_and(|d| d.config.password.is_some());
+        match (login.machine.into_scram_keys(), self.users.get_mut(pool.user.0)) {
+            (Some(keys), _) if own_password => pool.scram_keys = Some(keys),
+            (Some(keys), Some(user)) => user.scram_keys = Some(keys),
+            _ => {}
         }
         let query =
             self.databases.get(pool.database.0).and_then(|database| database.config.connect_query.clone());
