@@ -57,8 +57,10 @@ impl Core {
             Some(password) => Some(Secret::parse(password.as_bytes())),
             None => self.config.secrets.secret(&*user.name).cloned(),
         };
+        // Keys go with the secret they were made from.
+        let known = if config.password.is_some() { &pool.scram_keys } else { &user.scram_keys };
         let credentials =
-            Credentials { user: user.name.as_bytes().to_vec(), secret, scram_keys: user.scram_keys.clone() };
+            Credentials { user: user.name.as_bytes().to_vec(), secret, scram_keys: known.clone() };
         let machine = Login::new(params, credentials, self.random.nonce());
         self.outbox.write(Peer::Server(id), |out| machine.start(out));
         if let Some(server) = self.servers.get_mut(id.0) {
