@@ -7,7 +7,7 @@ use crate::core::{self, ConnectionName, LogLine, Side};
 
 /// Writes a line of the core.
 pub(crate) fn write(log: &Log, line: &LogLine) {
-    let level = level(line.level);
+    let level = line.level;
     if !log.is_shown(level) {
         return;
     }
@@ -69,15 +69,5 @@ impl std::fmt::Display for Prefix<'_> {
             Some(address) => write!(f, "{address} "),
             None => f.write_str("(none) "),
         }
-    }
-}
-
-fn level(level: core::Level) -> Level {
-    match level {
-        core::Level::Fatal => Level::Fatal,
-        core::Level::Error => Level::Error,
-        core::Level::Warning => Level::Warning,
-        core::Level::Log => Level::Log,
-        core::Level::Debug => Level::Debug,
     }
 }

@@ -3,25 +3,12 @@
 use std::rc::Rc;
 use std::time::Instant;
 
+pub use sluice_unix::log::Level;
+
 use super::client::{Address, Client};
 use super::effect::Effect;
 use super::server::Server;
 use super::{ClientId, Core, PoolId, ServerId};
-
-/// How bad it is; the order is PgBouncer's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    /// The process ends.
-    Fatal,
-    /// Something failed.
-    Error,
-    /// Something is not as it should be.
-    Warning,
-    /// Ordinary news.
-    Log,
-    /// With `-v`.
-    Debug,
-}
 
 macro_rules! events {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {

@@ -240,19 +240,11 @@ impl Core {
         head: BindHead<'_>,
         message: Message<'_>,
     ) -> Step {
-        let (note, statement) = match self.resolve(id, server_id, head.statement) {
-            Resolved::Unsettled => return self.hold(id, server_id),
-            Resolved::Unknown => (Core::shared_name(head.statement), None),
-            Resolved::Known(name, statement) => {
-                if self.ensure(id, server_id, &statement, &name) == Ensured::Unsettled {
-                    return self.hold(id, server_id);
-                }
-                (name, Some(statement))
-            }
+        let statement = match self.push_named(id, server_id, Kind::Bind, head.statement) {
+            Ok(statement) => statement,
+            Err(step) => return step,
         };
-        let server_name = statement.as_deref().map_or(UNKNOWN_NAME, Statement::server_name);
-        let request = Request::forward(Kind::Bind, id);
-        self.push(server_id, Request { note: Some(note), statement: statement.clone(), ..request });
+        let server_name = server_name(statement.as_ref());
         self.count(server_id, |stats| stats.binds += 1);
         let peer = Peer::Server(server_id);
         let tail_len = message.header.body_len() - head.tail;
@@ -282,21 +274,12 @@ impl Core {
                 self.push_and_relay(id, server_id, Kind::Describe, message)
             }
             Some(Target { kind: KIND_STATEMENT, name }) if self.tracking(server_id) == Tracking::Named => {
-                let (note, statement) = match self.resolve(id, server_id, name) {
-                    Resolved::Unsettled => return self.hold(id, server_id),
-                    Resolved::Unknown => (Core::shared_name(name), None),
-                    Resolved::Known(name, statement) => {
-                        if self.ensure(id, server_id, &statement, &name) == Ensured::Unsettled {
-                            return self.hold(id, server_id);
-                        }
-                        (name, Some(statement))
-                    }
+                let statement = match self.push_named(id, server_id, Kind::Describe, name) {
+                    Ok(statement) => statement,
+                    Err(step) => return step,
                 };
-                let server_name = statement.as_deref().map_or(UNKNOWN_NAME, Statement::server_name);
-                let request = Request::forward(Kind::Describe, id);
-                self.push(server_id, Request { note: Some(note), statement: statement.clone(), ..request });
                 self.outbox.write(Peer::Server(server_id), |out| {
-                    frontend::describe(out, KIND_STATEMENT, server_name);
+                    frontend::describe(out, KIND_STATEMENT, server_name(statement.as_ref()));
                 });
                 Step::Used(message.there())
             }
@@ -367,6 +350,30 @@ impl Core {
                 Err(self.refuse_message(id, broken, detail, now))
             }
         }
+    }
+
+    /// Queues a request about a named statement, once the server knows it; one the client never prepared stays
+    /// `None`, for the server to refuse.
+    fn push_named(
+        &mut self,
+        id: ClientId,
+        server_id: ServerId,
+        kind: Kind,
+        name: &[u8],
+    ) -> Result<Option<Rc<Statement>>, Step> {
+        let (note, statement) = match self.resolve(id, server_id, name) {
+            Resolved::Unsettled => return Err(self.hold(id, server_id)),
+            Resolved::Unknown => (Core::shared_name(name), None),
+            Resolved::Known(name, statement) => {
+                if self.ensure(id, server_id, &statement, &name) == Ensured::Unsettled {
+                    return Err(self.hold(id, server_id));
+                }
+                (name, Some(statement))
+            }
+        };
+        let request = Request::forward(kind, id);
+        self.push(server_id, Request { note: Some(note), statement: statement.clone(), ..request });
+        Ok(statement)
     }
 
     fn resolve(&mut self, id: ClientId, server_id: ServerId, name: &[u8]) -> Resolved {
@@ -486,6 +493,10 @@ impl Core {
             server.outstanding.push(request);
         }
     }
+}
+
+fn server_name(statement: Option<&Rc<Statement>>) -> &[u8] {
+    statement.map_or(UNKNOWN_NAME, |s| s.server_name())
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
