@@ -4,7 +4,7 @@ use crate::account::Account;
 use crate::client::{Client, Failure, Login, Reply, Target};
 use crate::log::Log;
 use crate::notify::NotifySocket;
-use crate::process::Process;
+use crate::process::{CpuTime, Process};
 use crate::{PATIENCE, Postgres, port};
 use nix::sys::signal::Signal;
 use std::ffi::OsString;
@@ -22,6 +22,7 @@ pub struct Config {
     databases: Vec<(String, String)>,
     users: Vec<(String, String)>,
     extra: String,
+    program: Option<PathBuf>,
 }
 
 impl Config {
@@ -32,8 +33,13 @@ impl Config {
 
     /// No database yet.
     pub fn empty() -> Config {
-        let config =
-            Config { settings: Vec::new(), databases: Vec::new(), users: Vec::new(), extra: String::new() };
+        let config = Config {
+            settings: Vec::new(),
+            databases: Vec::new(),
+            users: Vec::new(),
+            extra: String::new(),
+            program: None,
+        };
         config
             .set("pool_mode", "transaction")
             .set("auth_type", "trust")
@@ -64,6 +70,12 @@ impl Config {
     /// Appends text to the ini file as it is.
     pub fn text(mut self, text: &str) -> Config {
         self.extra.push_str(text);
+        self
+    }
+
+    /// Runs this program instead of the pooler under test.
+    pub fn program(mut self, program: &str) -> Config {
+        self.program = Some(PathBuf::from(program));
         self
     }
 
@@ -160,7 +172,8 @@ impl Pooler {
 
     /// An administrator on the console.
     pub fn console(&self) -> Client {
-        self.login("admin", "pgbouncer").connect().unwrap_or_else(|failure| panic!("console: {failure:?}"))
+        let login = self.login("admin", "pgbouncer").password("secret of admin");
+        login.connect().unwrap_or_else(|failure| panic!("console: {failure:?}"))
     }
 
     /// One console command over a connection of its own.
@@ -197,6 +210,21 @@ impl Pooler {
         &mut self.process
     }
 
+    /// As `Process::cpu_time`.
+    pub fn cpu_time(&self) -> CpuTime {
+        self.process.cpu_time()
+    }
+
+    /// As `Process::resident_bytes`.
+    pub fn resident_bytes(&self) -> u64 {
+        self.process.resident_bytes()
+    }
+
+    /// As `Process::voluntary_switches`.
+    pub fn voluntary_switches(&self) -> u64 {
+        self.process.voluntary_switches()
+    }
+
     /// What it wrote to stderr.
     pub fn log(&self) -> &Log {
         self.process.log()
@@ -208,7 +236,8 @@ impl Pooler {
         let port = port::free();
         write(config, directory.path(), port);
         let notify = NotifySocket::bind(directory.path());
-        let program = program(&account, directory.path());
+        let program = config.program.as_deref().unwrap_or_else(|| under_test());
+        let program = reachable(&account, program, directory.path());
         let mut command = account.command(program, "KILL");
         command
             .arg(directory.path().join("pooler.ini"))
@@ -286,13 +315,16 @@ fn profile_directory() -> PathBuf {
     }
 }
 
-/// The program to run: SLUICE_POOLER, else poolerd, built now from the sources as they are. A copy if the account
-/// cannot reach it where it is.
-fn program(account: &Account, directory: &Path) -> PathBuf {
+/// The pooler under test: SLUICE_POOLER, else poolerd, built now from the sources as they are.
+fn under_test() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    let program = BUILT.get_or_init(|| std::env::var_os("SLUICE_POOLER").map_or_else(build, PathBuf::from));
+    BUILT.get_or_init(|| std::env::var_os("SLUICE_POOLER").map_or_else(build, PathBuf::from))
+}
+
+/// The program, or a copy of it in the directory if the account cannot reach it where it is.
+fn reachable(account: &Account, program: &Path, directory: &Path) -> PathBuf {
     if account.reaches(program) {
-        return program.clone();
+        return program.to_path_buf();
     }
     let copy = directory.join(program.file_name().unwrap());
     std::fs::copy(program, &copy).unwrap();

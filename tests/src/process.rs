@@ -2,7 +2,7 @@
 
 use crate::log::Log;
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, SysconfVar, sysconf};
+use nix::unistd::Pid;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -18,12 +18,24 @@ pub struct Process {
 }
 
 /// Processor time of a process since its start.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct CpuTime {
-    /// In user space.
-    pub user: Duration,
-    /// In the kernel on its behalf.
-    pub system: Duration,
+    /// Of all its threads, exact: /proc/PID/task/TID/schedstat.
+    total: Duration,
+    /// In user space, in the kernel's coarse ticks: /proc/PID/stat.
+    user_ticks: u32,
+    /// In the kernel on its behalf, likewise.
+    system_ticks: u32,
+}
+
+impl CpuTime {
+    /// What was spent since an earlier reading, in user space and in the kernel: the exact sum, split as the ticks are.
+    pub fn since(self, earlier: CpuTime) -> (Duration, Duration) {
+        let total = self.total.saturating_sub(earlier.total);
+        let (user, system) = (self.user_ticks - earlier.user_ticks, self.system_ticks - earlier.system_ticks);
+        let user = total * user / (user + system).max(1);
+        (user, total - user)
+    }
 }
 
 impl Process {
@@ -91,23 +103,16 @@ impl Process {
         self.status_number("voluntary_ctxt_switches:")
     }
 
-    /// Processor time so far. The sum is exact (/proc/PID/schedstat, nanoseconds); it is split into user and system
-    /// in proportion to the kernel's ticks (/proc/PID/stat).
+    /// Processor time so far.
     pub fn cpu_time(&self) -> CpuTime {
         let stat = self.proc_file("stat");
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-        let ticks = |index: usize| fields[index].parse::<f64>().unwrap();
-        let (user, system) = (ticks(11), ticks(12));
-        let per_second = sysconf(SysconfVar::CLK_TCK).unwrap().unwrap_or(100) as f64;
-        let exact =
-            self.proc_file("schedstat").split_whitespace().next().unwrap().parse::<f64>().unwrap() / 1e9;
-        // A daemon with helper threads: schedstat tells of its first thread only, the ticks of all.
-        let total = exact.max((user + system) / per_second);
-        let share = if user + system > 0.0 { user / (user + system) } else { 0.0 };
-        CpuTime {
-            user: Duration::from_secs_f64(total * share),
-            system: Duration::from_secs_f64(total * (1.0 - share)),
+        let mut total = Duration::ZERO;
+        for thread in std::fs::read_dir(format!("/proc/{}/task", self.pid)).unwrap() {
+            let schedstat = std::fs::read_to_string(thread.unwrap().path().join("schedstat")).unwrap();
+            total += Duration::from_nanos(schedstat.split_whitespace().next().unwrap().parse().unwrap());
         }
+        CpuTime { total, user_ticks: fields[11].parse().unwrap(), system_ticks: fields[12].parse().unwrap() }
     }
 
     fn status_number(&self, field: &str) -> u64 {
