@@ -12,7 +12,7 @@ use sluice_wire::pg::sqlstate::SqlState;
 use super::client::{ClientState, Departure};
 use super::effect::Peer;
 use super::log::{Event, Level};
-use super::pool::Demand;
+use super::pool::{Demand, Policy, Pool};
 use super::server::{ServerState, Task};
 use super::{ClientId, Core, DatabaseId, PoolId, ServerId, Tick};
 use crate::config::CheckQuery;
@@ -176,7 +176,10 @@ impl Core {
                 let lifetime = Some(policy.lifetime).filter(|l| *l != Duration::ZERO);
                 let lifetime = after(server.connected_at, lifetime, "server lifetime over")
                     .map(|(at, text)| (at.max(self.next_lifetime_close(server.pool).unwrap_or(at)), text));
-                [after(server.since, global.server_idle_timeout, "server idle timeout"), lifetime]
+                // One that min_pool_size asks for would only be opened again.
+                let spare = self.pools.get(server.pool.0).is_some_and(|p| p.size() > self.minimum(p));
+                let idle = global.server_idle_timeout.filter(|_| spare);
+                [after(server.since, idle, "server idle timeout"), lifetime]
             }
             ServerState::ActiveCancel => {
                 [after(server.connected_at, global.cancel_wait_timeout, "cancel_wait_timeout"), None]
@@ -267,7 +270,13 @@ impl Core {
         }
     }
 
+    /// The last client of a pool may have left: what it needed no longer has to stay.
     pub(super) fn arm_pool_idle(&mut self, id: PoolId, now: Instant) {
+        if self.pools.get(id.0).is_some_and(|p| p.policy.min_size > 0 && p.all_clients() == 0) {
+            for server in self.servers_of(id) {
+                self.arm_server(server, now);
+            }
+        }
         let Some(limit) = self.config.global.pool_idle_timeout else { return };
         if self.pools.get(id.0).is_some_and(|p| p.all_clients() == 0) {
             self.arm_pool(id, now + limit);
@@ -284,18 +293,20 @@ impl Core {
     /// Opens one server of those `min_pool_size` asks for; the next follows when that one is ready.
     pub(super) fn keep_minimum(&mut self, id: PoolId, now: Instant) {
         let Some(pool) = self.pools.get(id.0) else { return };
-        let forced = self.databases.get(pool.database.0).is_some_and(|d| d.config.user.is_some());
-        let wanted = if pool.policy.size > 0 {
-            pool.policy.min_size.min(pool.policy.size)
-        } else {
-            pool.policy.min_size
-        };
-        if (pool.all_clients() > 0 || forced)
-            && pool.size() < wanted
-            && self.is_runnable(id)
-            && !self.shutting_down()
-        {
+        if pool.size() < self.minimum(pool) && self.is_runnable(id) && !self.shutting_down() {
             self.open_server(id, Demand::Minimum, now);
+        }
+    }
+
+    /// Servers a pool keeps: `min_pool_size`, while it has clients or a user of its own.
+    fn minimum(&self, pool: &Pool) -> u32 {
+        let Policy { size, min_size, .. } = pool.policy;
+        let forced = || self.databases.get(pool.database.0).is_some_and(|d| d.config.user.is_some());
+        match min_size {
+            0 => 0,
+            _ if pool.all_clients() == 0 && !forced() => 0,
+            _ if size > 0 => min_size.min(size),
+            _ => min_size,
         }
     }
 
