@@ -189,6 +189,7 @@ impl Core {
         match task {
             Task::None => {}
             Task::SetVars => self.vars_set(id, failed, now),
+            Task::Settle => self.doubt_settled(id, now),
             Task::Check if failed => self.close_server(id, "test query failed", now),
             Task::Check | Task::Rollback if !failed => {
                 if task == Task::Check {

@@ -16,6 +16,7 @@ mod auth;
 mod cancel;
 mod client;
 mod console;
+mod doubt;
 mod effect;
 mod invariants;
 mod janitor;
@@ -229,7 +230,8 @@ impl Core {
     pub fn destination(&self, from: Peer) -> Option<Peer> {
         match from {
             Peer::Client(id) => self.clients.get(id.0)?.link.map(Peer::Server),
-            Peer::Server(id) => self.servers.get(id.0)?.link.map(Peer::Client),
+            // What answers a query of ours goes nowhere, so a client that does not read holds none of it up.
+            Peer::Server(id) => self.servers.get(id.0).filter(|s| s.serves_client())?.link.map(Peer::Client),
         }
     }
 

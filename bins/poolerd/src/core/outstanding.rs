@@ -169,15 +169,16 @@ impl Outstanding {
     }
 
     /// The server has entered copy-in at the head: Syncs sent behind it are ignored by the server, and a CopyDone or
-    /// CopyFail that is already there ends the copy. Answers whether it was there.
-    pub(super) fn enter_copy(&mut self) -> bool {
-        let mut ended = false;
+    /// CopyFail that is already there ends the copy. Answers whether it was there, and how many Syncs were not counted.
+    pub(super) fn enter_copy(&mut self) -> (bool, usize) {
+        let (mut ended, mut passed_over) = (false, 0);
         let mut at = 1;
         while at < self.queue.len() && !ended {
             match self.queue[at].kind {
                 Kind::Sync => {
                     self.queue.remove(at);
                     self.syncs -= 1;
+                    passed_over += 1;
                 }
                 Kind::CopyEnd => {
                     self.queue.remove(at);
@@ -190,7 +191,12 @@ impl Outstanding {
         if let Some(newest) = self.queue.iter().rev().find(|r| r.kind != Kind::CopyEnd) {
             self.open = !newest.kind.ends_by_ready();
         }
-        ended
+        (ended, passed_over)
+    }
+
+    /// Do only Syncs and ends of copies follow the head?
+    pub(super) fn is_but_syncs(&self) -> bool {
+        self.queue.iter().skip(1).all(|r| matches!(r.kind, Kind::Sync | Kind::CopyEnd))
     }
 
     /// Is a Sync queued?

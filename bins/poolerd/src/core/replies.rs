@@ -143,6 +143,9 @@ impl Core {
             return self.distrust(id, "SV_IDLE server got dirty", now);
         };
         let kind = head.kind;
+        if message.header.tag == backend::EMPTY_QUERY_RESPONSE {
+            self.doubt_ends(id);
+        }
         let ended = match message.header.tag {
             backend::PARSE_COMPLETE => Kind::Parse,
             backend::BIND_COMPLETE => Kind::Bind,
@@ -175,6 +178,7 @@ impl Core {
     fn on_command_complete(&mut self, id: ServerId, message: Message<'_>, now: Instant) -> Step {
         if let Some(server) = self.servers.get_mut(id.0) {
             server.copy_in = false;
+            server.passed_over = 0;
         }
         const DEALLOCATE_ALL: &[u8] = b"DEALLOCATE ALL\0";
         const DISCARD_ALL: &[u8] = b"DISCARD ALL\0";
@@ -227,9 +231,13 @@ impl Core {
     fn on_copy_in(&mut self, id: ServerId, message: Message<'_>) -> Step {
         let step = self.pass(id, message);
         if let Some(server) = self.servers.get_mut(id.0) {
-            server.copy_in = !server.outstanding.enter_copy();
+            let (ended, passed_over) = server.outstanding.enter_copy();
+            server.copy_in = !ended;
+            server.passed_over = passed_over;
         }
         self.end_copy_of_nobody(id);
+        // It may wait for the answer to a Sync that gets none.
+        self.wake_held(id);
         step
     }
 
@@ -240,6 +248,9 @@ impl Core {
         let Ok(status) = backend::read_ready_for_query(message.body()) else {
             return self.distrust(id, "bad ReadyForQuery from server", now);
         };
+        if self.ready_in_doubt(id, status) {
+            return Step::Used(message.there());
+        }
         if !self.servers.get(id.0).is_some_and(|s| s.failed) {
             self.emit_faked(id);
         }
@@ -289,15 +300,28 @@ impl Core {
     /// The state of the transaction is known anew.
     fn after_ready(&mut self, id: ServerId, status: TransactionStatus, now: Instant) {
         let Some(server) = self.servers.get(id.0) else { return };
-        let (task, link, pool, empty) =
-            (server.task, server.link, server.pool, server.outstanding.is_empty());
+        let (task, link, empty) = (server.task, server.link, server.outstanding.is_empty());
         if !empty {
             return self.wake_held(id);
         }
         if task != Task::None {
             return self.task_done(id, now);
         }
-        let Some(client_id) = link else { return self.finish_abandoned(id, now) };
+        match link {
+            Some(client) => self.client_ready(client, id, status, now),
+            None => self.finish_abandoned(id, now),
+        }
+    }
+
+    /// All the client asked for is answered, and it was told so.
+    pub(super) fn client_ready(
+        &mut self,
+        client_id: ClientId,
+        id: ServerId,
+        status: TransactionStatus,
+        now: Instant,
+    ) {
+        let Some(pool) = self.servers.get(id.0).map(|s| s.pool) else { return };
         self.count_queries_done(client_id, id, status, now);
         if status == TransactionStatus::Idle {
             self.wake_held(id);
@@ -341,20 +365,27 @@ impl Core {
         {
             server.statements.mark_stale(statement);
         }
-        // From here on the server skips, so a client that waits for an earlier batch need not wait any longer; and if
-        // there is no client any more, nobody else will send the Sync that ends this.
-        self.wake_held(id);
-        if link.is_none() {
-            self.end_batch_of_nobody(id);
+        let doubtful = server.passed_over > 0;
+        if !doubtful {
+            // From here on the server skips, so a client that waits for an earlier batch need not wait any longer; and
+            // if there is no client any more, nobody else will send the Sync that ends this.
+            self.wake_held(id);
+            if link.is_none() {
+                self.end_batch_of_nobody(id);
+            }
         }
         let to = owner.filter(|&owner| link == Some(owner)).map(Peer::Client);
-        match (to, note) {
+        let step = match (to, note) {
             (Some(to), Some(name)) if !unnamed && message.is_whole() => {
                 let internal = statement.as_ref().map_or(UNKNOWN_NAME, |s| s.server_name());
                 self.deliver_renamed(id, to, internal, &name, message)
             }
             (to, _) => self.deliver(id, to, message),
+        };
+        if doubtful && !self.settle_doubt(id, now) {
+            return self.distrust(id, "copy failed behind a Sync", now);
         }
+        step
     }
 
     /// Passes an error on in which a statement goes by the name its client knows.
@@ -397,7 +428,7 @@ impl Core {
 
     /// Notices and notifications: to the client at hand, else to nobody; they change no state.
     fn on_async(&mut self, id: ServerId, message: Message<'_>) -> Step {
-        let to = self.servers.get(id.0).filter(|s| s.task == Task::None).and_then(|s| s.link);
+        let to = self.servers.get(id.0).filter(|s| s.serves_client()).and_then(|s| s.link);
         self.deliver(id, to.map(Peer::Client), message)
     }
 
@@ -412,7 +443,7 @@ impl Core {
             return self.distrust(id, "bad ParameterStatus from server", now);
         };
         let Some(server) = self.servers.get_mut(id.0) else { return Step::Closed };
-        let client = server.link.filter(|_| server.task == Task::None);
+        let client = server.link.filter(|_| server.serves_client());
         match self.tracked.position(name) {
             Some(at) => {
                 let value = self.values.intern(value);
@@ -431,10 +462,14 @@ impl Core {
         self.deliver(id, client.map(Peer::Client), message)
     }
 
-    /// Sends the replies we owe ourselves that have reached the head, unless the reply before is still on its way.
+    /// Sends the replies we owe ourselves that have reached the head, unless the reply before is still on its way or
+    /// was the server's last.
     pub(super) fn emit_faked(&mut self, id: ServerId) {
         loop {
-            let Some(server) = self.servers.get_mut(id.0).filter(|s| s.rest_left == 0) else { return };
+            let Some(server) = self.servers.get_mut(id.0) else { return };
+            if server.rest_left > 0 || server.last_words {
+                return;
+            }
             let Some(head) = server.outstanding.head() else { return };
             match head.kind {
                 Kind::CopyEnd => {
@@ -457,7 +492,7 @@ impl Core {
     }
 
     /// Makes a request's pending cache changes true, or drops them.
-    fn settle(&mut self, id: ServerId, request: &Request, outcome: Outcome) {
+    pub(super) fn settle(&mut self, id: ServerId, request: &Request, outcome: Outcome) {
         let changes = request.changes;
         let mut client = request.owner.and_then(|owner| self.clients.get_mut(owner.0));
         let Some(server) = self.servers.get_mut(id.0) else { return };
@@ -485,7 +520,7 @@ impl Core {
     }
 
     /// PostgreSQL drops the unnamed statement before it looks at the new one's text.
-    fn settle_failed(&mut self, id: ServerId, request: &Request) {
+    pub(super) fn settle_failed(&mut self, id: ServerId, request: &Request) {
         match request.changes.unnamed {
             Some(UnnamedChange::Parse | UnnamedChange::ParseLong) => self.drop_unnamed(id, request.owner),
             Some(UnnamedChange::Inject) => {

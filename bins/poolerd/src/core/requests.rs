@@ -290,7 +290,9 @@ impl Core {
     fn on_sync(&mut self, id: ClientId, server_id: ServerId, message: Message<'_>) -> Step {
         if let Some(server) = self.servers.get_mut(server_id.0) {
             // PostgreSQL ignores Sync while it reads copy data.
-            if !server.copy_in {
+            if server.copy_in {
+                server.passed_over += 1;
+            } else {
                 server.outstanding.push(Request::forward(Kind::Sync, id));
                 server.skipping = false;
             }

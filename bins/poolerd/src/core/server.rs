@@ -22,6 +22,7 @@ use sluice_wire::pg::backend::TransactionStatus;
 
 use super::cancel::CancelRun;
 use super::client::Address;
+use super::doubt::Doubt;
 use super::effect::{Endpoint, Peer};
 use super::outstanding::Outstanding;
 use super::prepared::{ServerStatements, Unnamed};
@@ -66,6 +67,8 @@ pub(super) enum Task {
     Reset,
     /// Ending a transaction whose client left.
     Rollback,
+    /// Finding out which replies are whose: see `doubt`.
+    Settle,
 }
 
 #[derive(Debug)]
@@ -83,6 +86,10 @@ pub(super) struct Server {
     pub(super) failed: bool,
     /// ... and its Sync has not been sent either: the server skips whatever comes before it.
     pub(super) skipping: bool,
+    /// Syncs that were sent while the server read copy data, or may have been.
+    pub(super) passed_over: usize,
+    /// Whose ReadyForQuery messages come is being found out.
+    pub(super) doubt: Option<Box<Doubt>>,
     /// In copy-in, and neither CopyDone nor CopyFail was sent.
     pub(super) copy_in: bool,
     pub(super) task: Task,
@@ -128,6 +135,8 @@ impl Server {
             status: TransactionStatus::Idle,
             failed: false,
             skipping: false,
+            passed_over: 0,
+            doubt: None,
             copy_in: false,
             task: Task::None,
             task_failed: false,
@@ -152,6 +161,12 @@ impl Server {
             last_reply_at: now,
             timer: None,
         }
+    }
+
+    /// Is what it says without being asked about the client at hand, rather than about what we do before it may go on?
+    #[inline]
+    pub(super) fn serves_client(&self) -> bool {
+        matches!(self.task, Task::None | Task::Settle)
     }
 
     /// Is the client in the middle of a message of this server?
