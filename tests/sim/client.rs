@@ -6,7 +6,7 @@ use sluice_wire::pg::{backend, frame, frontend, startup};
 
 use crate::generate::{Generator, Repertoire, Request};
 use crate::reference::{Heard, Reference};
-use crate::session::{Values, canonical};
+use crate::session::{Step, Values, canonical};
 
 /// How far a client is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,6 +130,13 @@ impl Client {
     /// Has it been answered in full, with nothing left open?
     pub(crate) fn is_settled(&mut self) -> bool {
         !self.is_here() || self.stage == Stage::Ready && self.reference.is_settled()
+    }
+
+    /// What its own server would have committed of all it said, had it heard the rest.
+    pub(crate) fn into_committed(mut self) -> Vec<String> {
+        let session = &mut self.reference.session;
+        while !matches!(session.step(), Step::Idle | Step::Over) {}
+        std::mem::take(&mut session.committed)
     }
 
     /// Is a message half heard?

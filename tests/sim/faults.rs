@@ -11,7 +11,7 @@ use crate::world::World;
 pub(crate) fn maybe(world: &mut World) {
     let faults = world.plan.faults;
     let mut hit = |chance: usize| chance > 0 && world.rng.chance(chance, 10_000);
-    let [gone, left, cancels, kills, chats, sticks, reloads, jumps] = [
+    let [gone, left, cancels, kills, chats, sticks, reloads, jumps, commands] = [
         hit(faults.vanish),
         hit(faults.leave),
         hit(faults.cancel),
@@ -20,6 +20,7 @@ pub(crate) fn maybe(world: &mut World) {
         hit(faults.stuck),
         hit(faults.reload),
         hit(faults.jump),
+        hit(faults.admin),
     ];
     if gone && let Some(at) = any_client(world) {
         vanish(world, at);
@@ -44,6 +45,9 @@ pub(crate) fn maybe(world: &mut World) {
     if reloads {
         reload(world);
     }
+    if commands {
+        command(world);
+    }
     if jumps && let Some(at) = world.core.poll_timeout() {
         let time = at.saturating_duration_since(world.now).min(Duration::from_secs(3));
         world.trace.line(|| format!("{time:?} pass"));
@@ -53,8 +57,10 @@ pub(crate) fn maybe(world: &mut World) {
 
 /// From here on nothing goes wrong.
 pub(crate) fn end(world: &mut World) {
-    world.plan.faults.connect = 0;
-    world.plan.faults.refuse = 0;
+    world.plan.peace = true;
+    for text in ["RESUME", "RESUME one", "RESUME two"] {
+        world.command(text);
+    }
     for accepted in world.clients.values_mut() {
         accepted.port.stuck = false;
     }
@@ -72,9 +78,14 @@ fn any_client(world: &mut World) -> Option<usize> {
     world.rng.pick(&all).copied()
 }
 
-/// A client leaves by Terminate.
+/// A client leaves by Terminate; one that has left already is noticed now.
 pub(crate) fn leave(world: &mut World, at: usize) {
     let Some(accepted) = world.clients.get_mut(&at) else { return };
+    if accepted.ended {
+        accepted.broken = true;
+        world.vanished.insert(at);
+        return;
+    }
     if let Some(client) = &mut accepted.client {
         client.stage = Stage::Left;
     }
@@ -90,6 +101,7 @@ fn vanish(world: &mut World, at: usize) {
     if let Some(client) = &mut accepted.client {
         client.stage = Stage::Left;
     }
+    world.vanished.insert(at);
     let left = world.rng.between(0, accepted.up.len());
     accepted.up.truncate(left);
     accepted.ended = true;
@@ -173,6 +185,21 @@ fn stick(world: &mut World) {
             s.port.stuck = !s.port.stuck && !s.port.closing;
         }
     }
+}
+
+/// Somebody is at the console.
+fn command(world: &mut World) {
+    let number = world.rng.between(1, world.serial);
+    let text = match world.rng.below(9) {
+        0 => "PAUSE".to_owned(),
+        1 => "PAUSE one".to_owned(),
+        2..=4 => "RESUME".to_owned(),
+        5 => "RESUME one".to_owned(),
+        6 => "RECONNECT".to_owned(),
+        7 => "KILL two".to_owned(),
+        _ => format!("KILL_CLIENT {number}"),
+    };
+    world.command(&text);
 }
 
 /// Other sizes are in force.

@@ -220,6 +220,10 @@ impl Generator {
             self.parameters[0] = 0;
             request.bind("", "", &[]);
             request.execute("", 0);
+            if rng.chance(1, 2) {
+                // As libpq does: the server passes over it while it reads copy data.
+                request.sync();
+            }
         } else {
             let before = if rng.chance(1, 4) { format!("fail {marker};") } else { String::new() };
             request.query(&format!("{before}copyin {marker}"));

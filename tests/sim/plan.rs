@@ -33,6 +33,8 @@ pub(crate) struct Faults {
     pub(crate) connect: usize,
     /// A server refuses a login, in percent of logins.
     pub(crate) refuse: usize,
+    /// A command of the console.
+    pub(crate) admin: usize,
 }
 
 /// The limits in force.
@@ -45,6 +47,15 @@ pub(crate) struct Limits {
     pub(crate) clients: usize,
 }
 
+/// Settings that end sessions in time, and what clients are told then.
+const TIMEOUTS: [(&str, &[&str]); 5] = [
+    ("query_timeout", &["query_timeout", "query timeout"]),
+    ("idle_transaction_timeout", &["idle transaction timeout"]),
+    ("client_idle_timeout", &["client_idle_timeout"]),
+    ("transaction_timeout", &["transaction timeout"]),
+    ("query_wait_timeout", &["query_wait_timeout"]),
+];
+
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) mode: &'static str,
@@ -53,6 +64,8 @@ pub(crate) struct Plan {
     pub(crate) turns: usize,
     pub(crate) repertoire: Repertoire,
     pub(crate) faults: Faults,
+    /// From here on nothing goes wrong any more.
+    pub(crate) peace: bool,
     pub(crate) limits: Limits,
     pub(crate) login: Login,
     statements: usize,
@@ -105,6 +118,7 @@ impl Plan {
             jump: often(3, 20),
             connect: often(6, 30),
             refuse: often(8, 30),
+            admin: often(4, 40),
         };
         let mut settings = Vec::new();
         let lines = [
@@ -119,10 +133,16 @@ impl Plan {
             "on_client_loss = close",
             "on_client_loss = drain",
             "on_client_loss = cancel",
+            "server_check_query = select 1",
         ];
         for line in lines {
             if rng.chance(1, 6) {
                 settings.push(line.to_owned());
+            }
+        }
+        for (key, _) in TIMEOUTS {
+            if rng.chance(1, 12) {
+                settings.push(format!("{key} = 0.{}", rng.between(1, 9)));
             }
         }
         Plan {
@@ -131,6 +151,7 @@ impl Plan {
             turns: rng.between(500, 4000),
             repertoire,
             faults,
+            peace: false,
             limits,
             login: [Login::Trust, Login::Trust, Login::Trust, Login::Md5, Login::Scram][rng.below(5)],
             statements,
@@ -157,10 +178,35 @@ impl Plan {
         Arc::new(snapshot)
     }
 
+    /// Does nothing but what clients do end a session or a server?
+    pub(crate) fn is_gentle(&self) -> bool {
+        let faults = &self.faults;
+        faults.kill + faults.admin + faults.connect + faults.refuse == 0
+            && !self.has("on_client_loss = close")
+            && TIMEOUTS.iter().all(|(key, _)| !self.has(key))
+            && self.mode != "statement"
+    }
+
+    fn has(&self, setting: &str) -> bool {
+        self.settings.iter().any(|line| line.starts_with(setting))
+    }
+
+    /// May a session be cut in the middle of an answer?
+    pub(crate) fn may_cut(&self) -> bool {
+        self.faults.kill + self.faults.admin > 0 || TIMEOUTS.iter().any(|(key, _)| self.has(key))
+    }
+
     /// May a client be told this, given what goes wrong in this run?
     pub(crate) fn excuses(&self, code: &str, text: &str) -> bool {
         let faults = &self.faults;
+        if TIMEOUTS.iter().any(|(key, texts)| self.has(key) && texts.contains(&text)) {
+            return true;
+        }
         match text {
+            // A jump of the clock makes any server a slow one.
+            "connect timeout" => faults.jump > 0,
+            "copy failed behind a Sync" => self.repertoire.copies,
+            "database removed" | "admin forced disconnect" => faults.admin > 0,
             "server conn crashed?" => faults.kill > 0,
             "terminating connection due to plan" => faults.kill > 0,
             "query_wait_timeout" | "client_login_timeout (server down)" => true,

@@ -1,5 +1,6 @@
 //! One run: a crowd, faults, then peace, in which everybody must be served, and at last nobody.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::client::{Client, Stage};
@@ -23,6 +24,7 @@ impl World {
         faults::end(self);
         self.finish_clients();
         self.drain();
+        self.check_commits();
     }
 
     /// One random thing happens. Answers whether anything could.
@@ -50,12 +52,21 @@ impl World {
             if moved {
                 continue;
             }
-            let due = self.core.poll_timeout().filter(|&at| at < self.now + Duration::from_secs(20));
-            let Some(at) = due.filter(|_| timers < 1000 && !content(self)) else { return };
+            if timers >= 1000 || content(self) || !self.pass_to_timer(Duration::from_secs(20)) {
+                return;
+            }
             timers += 1;
-            self.pass(at.saturating_duration_since(self.now));
         }
         panic!("the world does not come to rest");
+    }
+
+    /// Time passes up to the next timer, if that is near.
+    fn pass_to_timer(&mut self, near: Duration) -> bool {
+        let due = self.core.poll_timeout().filter(|&at| at < self.now + near);
+        due.is_some_and(|at| {
+            self.pass(at.saturating_duration_since(self.now));
+            true
+        })
     }
 
     fn is_served(&mut self) -> bool {
@@ -64,14 +75,20 @@ impl World {
 
     /// Everybody ends what is open and is served. Where sessions hold servers, those who are done make room.
     fn finish_clients(&mut self) {
+        let mut timers = 0;
         for _ in 0..PATIENCE {
-            self.rest(World::is_served);
+            self.rest(|_| true);
             if self.is_served() {
                 break;
             }
             if self.end_what_is_open() {
                 continue;
             }
+            if timers < 20 && self.pass_to_timer(Duration::from_secs(3)) {
+                timers += 1;
+                continue;
+            }
+            timers = 0;
             let mut done = self.clients.iter_mut().filter(|(_, c)| !c.ended);
             let done = done.find_map(|(&at, c)| c.client.as_mut()?.is_settled().then_some(at));
             match done {
@@ -123,5 +140,31 @@ impl World {
             self.rest(|_| true);
         }
         assert_eq!(self.servers.len(), 0, "idle servers are closed in the end");
+        assert!(!self.is_anybody_waiting_at_the_console(), "every command is answered");
+        let counted = ["CLIENTS", "SERVERS"].map(|what| self.show(what).len());
+        assert_eq!(counted, [0, 0], "the console shows nobody");
+    }
+
+    /// Nothing was committed that the clients' own servers would not have committed, and nothing was lost of those who
+    /// took their leave.
+    fn check_commits(&mut self) {
+        let gentle = self.plan.is_gentle();
+        for client in std::mem::take(&mut self.past) {
+            if client.cancels_asked > 0 || self.struck.contains(&client.number) {
+                continue;
+            }
+            let number = client.number;
+            let told = client.last_words.is_some();
+            let should = client.into_committed();
+            let did = self.committed.remove(&number).unwrap_or_default();
+            let should: BTreeSet<String> = should.into_iter().collect();
+            let did: BTreeSet<String> = did.into_iter().collect();
+            let extra: Vec<_> = did.difference(&should).collect();
+            assert!(extra.is_empty(), "client {number} did not commit {extra:?}");
+            if gentle && !told && !self.vanished.contains(&number) {
+                let lost: Vec<_> = should.difference(&did).collect();
+                assert!(lost.is_empty(), "client {number} committed {lost:?}");
+            }
+        }
     }
 }

@@ -1,10 +1,10 @@
 //! The shell around the core, the network and the clock, all fake: one random thing happens per turn.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
 
-use poolerd::core::{Address, ClientId, Core, Effect, Origin, Peer, Seeds, ServerId};
+use poolerd::core::{Address, ClientId, ControlId, Core, Effect, Origin, Outcome, Peer, Seeds, ServerId};
 use sluice_check::Rng;
 use sluice_wire::pg::frontend;
 
@@ -65,6 +65,16 @@ pub(crate) struct World {
     pub(crate) kills: usize,
     /// Clients told that their server is gone.
     pub(crate) orphans: usize,
+    /// Commands of the console that wait for their answer.
+    waiting: usize,
+    /// Inserts that servers committed, by whose they are.
+    pub(crate) committed: BTreeMap<usize, Vec<String>>,
+    /// Clients of whose statements a cancel struck one.
+    pub(crate) struck: BTreeSet<usize>,
+    /// Clients that left without a word.
+    pub(crate) vanished: BTreeSet<usize>,
+    /// Clients that are gone.
+    pub(crate) past: Vec<Client>,
     next_port: u16,
     pub(crate) serial: usize,
 }
@@ -110,6 +120,11 @@ impl World {
             trace,
             kills: 0,
             orphans: 0,
+            waiting: 0,
+            committed: BTreeMap::new(),
+            struck: BTreeSet::new(),
+            vanished: BTreeSet::new(),
+            past: Vec::new(),
             next_port: 1024,
             serial: 0,
         }
@@ -306,19 +321,21 @@ impl World {
             (_, None) => {
                 self.orphans += 1;
                 assert!(
-                    self.plan.faults.kill > 0 && client.is_mid_message(),
+                    self.plan.may_cut() && client.is_mid_message(),
                     "client {} was closed without a word",
                     client.number
                 );
             }
         }
-        assert!(self.orphans <= self.kills, "more clients lost a server than servers were lost");
+        let expected = self.plan.faults.kill > 0 && !self.plan.may_cut();
+        assert!(!expected || self.orphans <= self.kills, "more clients lost a server than servers were lost");
+        self.past.push(client);
     }
 
     fn connect(&mut self, at: usize) {
         let faults = self.plan.faults;
-        let fails = self.rng.chance(faults.connect, 100);
-        let refuses = self.rng.chance(faults.refuse, 100);
+        let fails = self.rng.chance(faults.connect, 100) && !self.plan.peace;
+        let refuses = self.rng.chance(faults.refuse, 100) && !self.plan.peace;
         let login = match refuses {
             true => Login::Refuse([b"57P03", b"53300", b"28P01"][self.rng.below(3)]),
             false => self.plan.login,
@@ -328,7 +345,7 @@ impl World {
         let id = opened.id;
         if fails {
             self.trace.line(|| format!("server {at} cannot be reached"));
-            self.servers.remove(&at);
+            self.forget(at);
             self.core.server_failed(id, "refused", self.now);
         } else {
             self.trace.line(|| format!("server {at} is connected"));
@@ -354,7 +371,7 @@ impl World {
             Step::Idle | Step::Over => {
                 let Some(opened) = self.servers.get_mut(&at) else { return false };
                 if opened.hung_up {
-                    self.servers.remove(&at);
+                    self.forget(at);
                     return true;
                 }
                 false
@@ -381,8 +398,10 @@ impl World {
         };
         self.trace.line(|| format!("server {at} cancels {id}"));
         let owner = owner_of(&id);
-        let client = self.clients.values_mut().filter_map(|c| c.client.as_mut()).find(|c| c.number == owner);
-        if let Some(client) = client.filter(|c| c.is_here()) {
+        self.struck.insert(owner);
+        let here = self.clients.values_mut().filter(|c| !c.port.closing).filter_map(|c| c.client.as_mut());
+        let mut owners = here.filter(|c| c.number == owner && c.is_here());
+        if let Some(client) = owners.next() {
             client.cancels_struck += 1;
             assert!(
                 client.cancels_struck <= client.cancels_asked,
@@ -409,7 +428,7 @@ impl World {
             self.apply(&chunk);
         } else if over {
             self.trace.line(|| format!("server {at} is lost"));
-            self.servers.remove(&at);
+            self.forget(at);
             self.core.server_gone(id, self.now);
             self.apply(&[]);
         }
@@ -419,10 +438,7 @@ impl World {
         let most = self.portion();
         let Some(opened) = self.servers.get_mut(&at) else { return };
         let bytes = opened.port.send(most);
-        let Some(server) = &mut opened.server else {
-            self.servers.remove(&at);
-            return;
-        };
+        let Some(server) = &mut opened.server else { return self.forget(at) };
         if !bytes.is_empty() {
             self.trace.line(|| format!("server {at} gets {}", shown(&bytes)));
             server.feed(&bytes);
@@ -480,13 +496,45 @@ impl World {
                         assert!(!DEFECTS.contains(&reason.as_str()), "a server was closed: {reason}");
                     }
                 }
+                Effect::Answer { .. } => self.waiting -= 1,
                 Effect::Reload
                 | Effect::Configured
                 | Effect::Suspend
-                | Effect::Answer { .. }
                 | Effect::StopListening(_)
                 | Effect::Publish(_) => {}
             }
+        }
+    }
+
+    /// A command at the console.
+    pub(crate) fn command(&mut self, text: &str) {
+        let outcome = self.core.command(ControlId(Default::default()), text, self.now);
+        self.trace.line(|| format!("console: {text}: {outcome:?}"));
+        if matches!(outcome, Outcome::Wait) {
+            self.waiting += 1;
+        }
+        self.apply(&[]);
+    }
+
+    /// Rows of a SHOW command, as text.
+    pub(crate) fn show(&mut self, what: &str) -> Vec<Vec<String>> {
+        match self.core.command(ControlId(Default::default()), &format!("SHOW {what}"), self.now) {
+            Outcome::Rows(table) => {
+                table.rows.iter().map(|row| row.iter().map(|cell| format!("{cell:?}")).collect()).collect()
+            }
+            other => panic!("SHOW {what}: {other:?}"),
+        }
+    }
+
+    pub(crate) fn is_anybody_waiting_at_the_console(&self) -> bool {
+        self.waiting > 0
+    }
+
+    /// A server connection is no more; what was committed on it stays.
+    fn forget(&mut self, at: usize) {
+        let Some(server) = self.servers.remove(&at).and_then(|opened| opened.server) else { return };
+        for id in server.session.committed {
+            self.committed.entry(owner_of(&id)).or_default().push(id);
         }
     }
 
