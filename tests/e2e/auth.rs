@@ -135,6 +135,26 @@ fn a_scram_secret_passes_through_to_the_server() {
     assert_eq!(login.clone().password("wrong").connect().unwrap_err().code(), "28P01");
 }
 
+/// A server that is full or starting up has not judged the key: it is there when the server takes logins again.
+#[test]
+fn a_refusal_of_another_kind_does_not_cost_the_key() {
+    let postgres = Postgres::with(&postgres::Options::default().method("scram-sha-256"));
+    let secret = verifier(&postgres, "alice");
+    let pooler = Config::new(&postgres)
+        .set("auth_type", "scram-sha-256")
+        .set("server_login_retry", "0")
+        .user("alice", &secret)
+        .start();
+    let login = pooler.login("alice", "postgres").password("secret of alice");
+    let mut clients: Vec<_> = (0..2).map(|_| login.connect().unwrap()).collect();
+    postgres.sql("ALTER ROLE alice CONNECTION LIMIT 0");
+    pooler.console().query("RECONNECT").unwrap();
+    let refusal = clients[0].query("SELECT 1").unwrap_err();
+    assert_eq!(refusal.code(), "53300", "{refusal:?}");
+    postgres.sql("ALTER ROLE alice CONNECTION LIMIT -1");
+    assert_eq!(clients[1].value("SELECT current_user"), "alice");
+}
+
 #[test]
 fn a_forced_user_with_a_password_is_used_towards_the_server() {
     let postgres = Postgres::with(&postgres::Options::default().method("scram-sha-256"));

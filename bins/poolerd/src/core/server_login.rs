@@ -131,8 +131,11 @@ impl Core {
             ),
             other => ErrorResponse::new(Severity::Fatal, SqlState::PROTOCOL_VIOLATION, other.to_string()),
         };
-        // A key learnt from a client may be the one that does not fit.
-        if let Some(pool) = self.servers.get(id.0).and_then(|s| self.pools.get_mut(s.pool.0)) {
+        // A key learnt from a client may be the one that does not fit. Other refusals (the server is starting up, or is
+        // full) say nothing about it, and only a client's next login could bring it back.
+        if doubts_the_key(error)
+            && let Some(pool) = self.servers.get(id.0).and_then(|s| self.pools.get_mut(s.pool.0))
+        {
             pool.scram_keys = None;
             if let Some(user) = self.users.get_mut(pool.user.0) {
                 user.scram_keys = None;
@@ -184,5 +187,14 @@ impl Core {
         }
         let vars: Vars = old.vars.clone();
         pool.welcome = Some(Rc::new(Welcome { parameters, vars }));
+    }
+}
+
+/// Has the proof itself failed? Class 28: invalid authorization (PostgreSQL manual, "PostgreSQL Error Codes").
+fn doubts_the_key(error: &LoginError) -> bool {
+    match error {
+        LoginError::Server(refusal) => refusal.sqlstate.is_some_and(|code| code.class() == *b"28"),
+        LoginError::BadSignature | LoginError::Scram(_) => true,
+        _ => false,
     }
 }
