@@ -213,3 +213,14 @@ fn a_secret_is_never_logged() {
     let secrets = ["secret of alice", "another secret"];
     assert!(!pooler.log().lines().iter().any(|line| secrets.iter().any(|secret| line.contains(secret))));
 }
+
+#[test]
+fn where_tls_is_demanded_nothing_goes_unencrypted() {
+    let postgres = Postgres::start();
+    let pooler = Config::new(&postgres).set("client_tls_sslmode", "require").start();
+    let failure = pooler.login("alice", "postgres").connect().unwrap_err();
+    assert_eq!((failure.code(), failure.text().as_str()), ("08P01", "SSL required"));
+    let pooler = Config::new(&postgres).set("server_tls_sslmode", "verify-full").start();
+    let failure = pooler.login("alice", "postgres").connect().unwrap_err();
+    assert!(failure.text().contains("server_tls_sslmode"), "{}", failure.text());
+}

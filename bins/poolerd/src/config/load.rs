@@ -309,8 +309,20 @@ impl Loader {
         let set = set_keys(&self.snapshot.values);
         let keys: BTreeSet<&str> = set.chain(self.idle.iter().copied()).collect();
         for key in keys {
-            let unsafe_tls = key.ends_with("_tls_sslmode").then_some(": connections are not encrypted");
-            let message = format!("{key} is set but has no effect yet{}", unsafe_tls.unwrap_or_default());
+            let global = &self.snapshot.global;
+            let effect = match key {
+                "client_tls_sslmode" if global.clients_need_tls() => {
+                    "there is no TLS yet: TCP clients are refused"
+                }
+                "server_tls_sslmode" if global.servers_need_tls() => {
+                    "there is no TLS yet: TCP servers are not used"
+                }
+                "client_tls_sslmode" | "server_tls_sslmode" => {
+                    "has no effect yet: connections are not encrypted"
+                }
+                _ => "has no effect yet",
+            };
+            let message = format!("{key} is set but {effect}");
             self.snapshot.warnings.push(Warning { severity: Severity::Warning, place: None, message });
         }
     }

@@ -138,6 +138,24 @@ impl Default for Snapshot {
 }
 
 /// What holds for one database and user: user beats database beats global.
+impl Global {
+    /// Must clients over TCP use TLS?
+    #[must_use]
+    pub fn clients_need_tls(&self) -> bool {
+        needs_tls(&self.client_tls_sslmode)
+    }
+
+    /// Must connections to servers over TCP use TLS?
+    #[must_use]
+    pub fn servers_need_tls(&self) -> bool {
+        needs_tls(&self.server_tls_sslmode)
+    }
+}
+
+fn needs_tls(mode: &str) -> bool {
+    matches!(mode, "require" | "verify-ca" | "verify-full")
+}
+
 impl Snapshot {
     /// The database clients call `name`: its own entry, or the template's copy for that name.
     #[must_use]

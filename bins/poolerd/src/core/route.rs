@@ -94,6 +94,10 @@ impl Core {
                 format!("no such database: {}", asked.database),
             ));
         }
+        let over_tcp = self.clients.get(id.0).is_some_and(|c| !c.peer.is_unix());
+        if over_tcp && self.config.global.clients_need_tls() {
+            return Err(violation("SSL required"));
+        }
         let console = asked.database == CONSOLE;
         if let Some(login) = self.clients.get_mut(id.0).and_then(|c| c.login.as_mut()) {
             login.asked = Some((asked.database.as_str().into(), asked.user.as_str().into()));

@@ -13,6 +13,7 @@ use super::client::Address;
 use super::effect::Peer;
 use super::pool::Welcome;
 use super::requests::Step;
+use super::route::violation;
 use super::server::{ServerState, Task};
 use super::vars::Vars;
 use super::{Core, PoolId, ServerId};
@@ -35,7 +36,12 @@ impl Core {
             self.send_cancel(id, now);
         } else {
             self.log_new_server(id);
-            self.start_login(id);
+            if !peer.is_unix() && self.config.global.servers_need_tls() {
+                let text = "server_tls_sslmode asks for TLS, which poolerd does not have yet";
+                self.login_failed(id, Some(violation(text)), text, now);
+            } else {
+                self.start_login(id);
+            }
         }
         self.check_invariants();
     }

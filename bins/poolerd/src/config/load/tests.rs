@@ -223,14 +223,15 @@ fn authentication_that_is_not_there_yet() {
 #[test]
 fn what_has_no_effect_is_named_once() {
     let snapshot = read(
-        "[pgbouncer]\nauth_query = q\nsyslog = 0\nverbose = 1\nclient_tls_sslmode = require\nsyslog = 1\n\
+        "[pgbouncer]\nauth_query = q\nsyslog = 0\nverbose = 1\nclient_tls_sslmode = require\nserver_tls_sslmode = allow\nsyslog = 1\n\
          [databases]\na = auth_query=q\nb = auth_query=q auth_user=u",
     );
     let expected = [
         "auth_query is set but has no effect yet",
         "auth_query of a database is set but has no effect yet",
         "auth_user of a database is set but has no effect yet",
-        "client_tls_sslmode is set but has no effect yet: connections are not encrypted",
+        "client_tls_sslmode is set but there is no TLS yet: TCP clients are refused",
+        "server_tls_sslmode is set but has no effect yet: connections are not encrypted",
         "syslog is set but has no effect yet",
     ];
     assert_eq!(warnings(&snapshot), expected);
