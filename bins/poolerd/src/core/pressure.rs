@@ -25,7 +25,8 @@ pub(super) struct Gauge {
     assigned: u64,
     least_wait: Option<Duration>,
     transactions_before: u64,
-    hold_us_before: u64,
+    /// Time clients had servers for, of the transactions that ended; what they waited before is no part of it.
+    held: Duration,
     state: &'static str,
 }
 
@@ -36,7 +37,7 @@ impl Gauge {
             assigned: 0,
             least_wait: None,
             transactions_before: 0,
-            hold_us_before: 0,
+            held: Duration::ZERO,
             state: "ok",
         }
     }
@@ -46,6 +47,12 @@ impl Gauge {
     pub(super) fn assigned(&mut self, waited: Duration) {
         self.assigned += 1;
         self.least_wait = Some(self.least_wait.map_or(waited, |least| least.min(waited)));
+    }
+
+    /// A transaction has ended for which a server was held this long.
+    #[inline]
+    pub(super) fn ended(&mut self, held: Duration) {
+        self.held += held;
     }
 }
 
@@ -146,13 +153,7 @@ impl Core {
             None => Duration::ZERO,
         };
         let transactions = pool.stats.now.transactions.saturating_sub(gauge.transactions_before);
-        let hold_us = pool
-            .stats
-            .now
-            .transaction_us
-            .saturating_sub(gauge.hold_us_before)
-            .checked_div(transactions)
-            .unwrap_or(0);
+        let hold_us = (gauge.held.as_micros() as u64).checked_div(transactions).unwrap_or(0);
         let servers = pool.size().max(1);
         let expected_ms = u64::from(waiting) * hold_us / u64::from(servers) / 1000;
         let free = pool.server_count(ServerState::Idle) + pool.server_count(ServerState::Used);
@@ -203,7 +204,6 @@ impl Core {
 fn reset(pool: &mut super::pool::Pool, now: Instant) {
     pool.pressure = Gauge {
         transactions_before: pool.stats.now.transactions,
-        hold_us_before: pool.stats.now.transaction_us,
         state: pool.pressure.state,
         ..Gauge::new(now)
     };

@@ -128,10 +128,11 @@ impl Core {
         status: sluice_wire::pg::backend::TransactionStatus,
         now: Instant,
     ) {
-        let Some(client) = self.clients.get_mut(client_id.0) else { return };
-        let Some(pool) = self.servers.get(server_id.0).and_then(|s| self.pools.get_mut(s.pool.0)) else {
+        let (Some(client), Some(server)) = (self.clients.get_mut(client_id.0), self.servers.get(server_id.0))
+        else {
             return;
         };
+        let Some(pool) = self.pools.get_mut(server.pool.0) else { return };
         let stats = &mut pool.stats.now;
         let micros = |since: Instant| now.saturating_duration_since(since).as_micros() as u64;
         if let Some(since) = client.query_since.take() {
@@ -142,6 +143,8 @@ impl Core {
             stats.transactions += 1;
             if let Some(since) = client.transaction_since.take() {
                 stats.transaction_us += micros(since);
+                // The client may have waited first; the server is its own since it became active.
+                pool.pressure.ended(now.saturating_duration_since(since.max(server.since)));
             }
         }
     }

@@ -164,6 +164,27 @@ fn pools_count_and_measure_who_waits() {
 }
 
 #[test]
+fn the_wait_to_expect_is_worked_out_from_how_long_servers_are_held() {
+    let mut bench = Bench::with(&CONFIG.replace("max_client_conn = 4", "max_client_conn = 6"));
+    let boss = bench.console("boss");
+    let (holder, server) = bench.busy("one");
+    bench.busy("one");
+    let waiters: Vec<_> = (0..4).map(|_| bench.client("one")).collect();
+    for &waiter in &waiters {
+        bench.query(waiter, "select 1");
+    }
+    bench.now += Duration::from_secs(1);
+    bench.query(holder, "commit");
+    bench.reply(server, 'I');
+    bench.now += Duration::from_secs(1);
+    bench.reply(server, 'I');
+    // Two transactions held a server for a second each, though one of them had waited for a second before. Two clients
+    // are in line before two servers.
+    let overload = bench.row(boss, "SHOW OVERLOAD", "one");
+    assert_eq!((overload["waiting"].as_str(), overload["expected_wait_us"].as_str()), ("2", "1000000"));
+}
+
+#[test]
 fn the_console_is_a_database_and_a_pool_too() {
     let mut bench = Bench::new();
     let boss = bench.console("boss");
