@@ -154,7 +154,8 @@ impl<T> Slab<T> {
 
     /// All entries by place.
     pub fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
-        self.pages.iter().zip(0u32..).flat_map(|(page, number)| {
+        // The walk ends with the last entry, not with the last place.
+        let entries = self.pages.iter().zip(0u32..).flat_map(|(page, number)| {
             page.iter().zip(0u32..).filter_map(move |(slot, place)| match &slot.entry {
                 Entry::Occupied(value) => Some((
                     Key { index: number * PAGE_LEN as u32 + place, generation: slot.generation },
@@ -162,12 +163,13 @@ impl<T> Slab<T> {
                 )),
                 Entry::Vacant { .. } => None,
             })
-        })
+        });
+        entries.take(self.len)
     }
 
     /// All entries by place, to change.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (Key, &mut T)> {
-        self.pages.iter_mut().zip(0u32..).flat_map(|(page, number)| {
+        let entries = self.pages.iter_mut().zip(0u32..).flat_map(|(page, number)| {
             page.iter_mut().zip(0u32..).filter_map(move |(slot, place)| match &mut slot.entry {
                 Entry::Occupied(value) => Some((
                     Key { index: number * PAGE_LEN as u32 + place, generation: slot.generation },
@@ -175,7 +177,8 @@ impl<T> Slab<T> {
                 )),
                 Entry::Vacant { .. } => None,
             })
-        })
+        });
+        entries.take(self.len)
     }
 
     /// Keys of all entries by place.
