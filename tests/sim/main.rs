@@ -15,6 +15,7 @@ mod reference;
 mod run;
 mod server;
 mod session;
+mod short;
 mod sql;
 mod trace;
 mod work;

@@ -159,6 +159,23 @@ impl Plan {
         }
     }
 
+    /// One server for everybody, nothing goes wrong, statements are evicted.
+    pub(crate) fn small(repertoire: Repertoire) -> Self {
+        let limits = Limits { pool: 1, reserve: 0, database: 1, user: 0, clients: 100 };
+        Plan {
+            mode: "transaction",
+            clients: 2,
+            turns: 0,
+            repertoire,
+            faults: Faults::default(),
+            peace: true,
+            limits,
+            login: Login::Trust,
+            statements: 1,
+            settings: Vec::new(),
+        }
+    }
+
     /// The configuration file.
     pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
         let Limits { pool, reserve, database, user, clients } = self.limits;

@@ -75,8 +75,22 @@ pub(crate) struct World {
     pub(crate) vanished: BTreeSet<usize>,
     /// Clients that are gone.
     pub(crate) past: Vec<Client>,
+    pub(crate) portions: Portions,
+    /// All that was sent to each connection, where somebody wants to know.
+    pub(crate) record: Option<BTreeMap<String, Vec<u8>>>,
     next_port: u16,
     pub(crate) serial: usize,
+}
+
+/// How many bytes move at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Portions {
+    Any,
+    Whole,
+    /// The pooler reads clients byte by byte.
+    SingleOfClients,
+    /// The pooler reads servers byte by byte.
+    SingleOfServers,
 }
 
 /// Something that can happen.
@@ -125,6 +139,8 @@ impl World {
             struck: BTreeSet::new(),
             vanished: BTreeSet::new(),
             past: Vec::new(),
+            portions: Portions::Any,
+            record: None,
             next_port: 1024,
             serial: 0,
         }
@@ -151,8 +167,9 @@ impl World {
         let number = self.serial + 1;
         let values = defaults();
         let mut client = Client::new(number, &values, self.plan.repertoire, &mut self.rng);
-        let database = ["one", "one", "two"][self.rng.below(3)];
-        let user = ["alice", "alice", "bob"][self.rng.below(3)];
+        let spread = if self.plan.turns > 0 { 3 } else { 1 };
+        let database = ["one", "one", "two"][self.rng.below(spread)];
+        let user = ["alice", "alice", "bob"][self.rng.below(spread)];
         let bytes = client.startup(database, user, &values);
         self.trace.line(|| format!("client {number} logs in to {database}/{user}"));
         self.accept(Some(client), bytes);
@@ -246,16 +263,20 @@ impl World {
     }
 
     /// Some bytes or many; often one only.
-    fn portion(&mut self) -> usize {
-        match self.rng.below(4) {
-            0 => 1,
-            1 => self.rng.between(1, 20),
-            _ => usize::MAX,
+    fn portion(&mut self, of: Portions) -> usize {
+        match self.portions {
+            one if one == of && of != Portions::Any => 1,
+            Portions::Whole | Portions::SingleOfClients | Portions::SingleOfServers => usize::MAX,
+            Portions::Any => match self.rng.below(4) {
+                0 => 1,
+                1 => self.rng.between(1, 20),
+                _ => usize::MAX,
+            },
         }
     }
 
     fn read_client(&mut self, at: usize) {
-        let most = self.portion();
+        let most = self.portion(Portions::SingleOfClients);
         let notices = self.rng.chance(1, 4);
         let Some(accepted) = self.clients.get_mut(&at) else { return };
         let port = &mut accepted.port;
@@ -287,7 +308,7 @@ impl World {
     }
 
     fn send_client(&mut self, at: usize) {
-        let most = self.portion();
+        let most = self.portion(Portions::Any);
         let Some(accepted) = self.clients.get_mut(&at) else { return };
         let bytes = accepted.port.send(most);
         if let Some(client) = &mut accepted.client
@@ -411,7 +432,7 @@ impl World {
     }
 
     fn read_server(&mut self, at: usize) {
-        let most = self.portion();
+        let most = self.portion(Portions::SingleOfServers);
         let Some(opened) = self.servers.get_mut(&at) else { return };
         let Some(server) = &mut opened.server else { return };
         let count = most.min(server.session.out.len());
@@ -435,7 +456,7 @@ impl World {
     }
 
     fn send_server(&mut self, at: usize) {
-        let most = self.portion();
+        let most = self.portion(Portions::Any);
         let Some(opened) = self.servers.get_mut(&at) else { return };
         let bytes = opened.port.send(most);
         let Some(server) = &mut opened.server else { return self.forget(at) };
@@ -457,6 +478,9 @@ impl World {
                 Origin::Own => &outbox.own,
             };
             let bytes = &from[op.start..op.end];
+            if let Some(record) = &mut self.record {
+                record.entry(format!("{:?}", op.to)).or_default().extend_from_slice(bytes);
+            }
             if let Some(port) = self.port(op.to) {
                 port.pending.extend_from_slice(bytes);
             }
