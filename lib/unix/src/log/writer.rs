@@ -251,8 +251,17 @@ mod tests {
     #[test]
     fn a_stuck_sink_holds_up_nobody_and_the_loss_is_told() {
         const SENT: usize = 4000;
+        /// More than a pipe holds: the writer that has taken these is stuck.
+        const FIRST: usize = 200;
         let (writer, mut pipe) = stuck();
-        for number in 0..SENT {
+        for number in 0..FIRST {
+            line(&writer, number);
+        }
+        assert!(!writer.flush(Duration::ZERO));
+        while !writer.shared.lock().pending.is_empty() {
+            thread::yield_now();
+        }
+        for number in FIRST..SENT {
             line(&writer, number);
         }
         assert!(!writer.flush(Duration::ZERO));
