@@ -192,7 +192,7 @@ impl Core {
                 self.warn_of_listen(id);
             }
             if message.body() == DEALLOCATE_ALL || message.body() == DISCARD_ALL {
-                self.forget_statements(id, message.body() == DISCARD_ALL);
+                self.forget_statements(id);
             }
         }
         self.on_end(id, message, now)
@@ -211,20 +211,15 @@ impl Core {
         }
     }
 
-    fn forget_statements(&mut self, id: ServerId, discarded: bool) {
+    /// The unnamed statement stays: DISCARD ALL does away with those that have names.
+    fn forget_statements(&mut self, id: ServerId) {
         let Some(server) = self.servers.get_mut(id.0) else { return };
         server.statements.clear();
         let owner = server.outstanding.head().and_then(|head| head.owner);
-        if discarded {
-            server.unnamed = Unnamed::None;
-        }
-        if let Some(client) = owner.and_then(|o| self.clients.get_mut(o.0)) {
-            if let Some(names) = &mut client.statements {
-                names.clear();
-            }
-            if discarded {
-                client.unnamed = Unnamed::None;
-            }
+        if let Some(client) = owner.and_then(|o| self.clients.get_mut(o.0))
+            && let Some(names) = &mut client.statements
+        {
+            names.clear();
         }
     }
 
