@@ -204,7 +204,7 @@ impl Core {
                 server.unnamed = Unnamed::None;
                 self.release_server(id, now);
             }
-            Task::ConnectQuery if failed => self.close_server(id, "connect query failed", now),
+            Task::ConnectQuery if failed => self.login_failed(id, None, "connect query failed", now),
             Task::ConnectQuery => self.server_ready(id, now),
             Task::Check | Task::Rollback => self.close_server(id, "rollback failed", now),
         }
@@ -228,13 +228,17 @@ impl Core {
 
     /// The shell lost the server: end of file or an error.
     pub fn server_gone(&mut self, id: ServerId, now: Instant) {
+        self.lose_server(id, now);
+        self.check_invariants();
+    }
+
+    pub(super) fn lose_server(&mut self, id: ServerId, now: Instant) {
         let Some(server) = self.servers.get(id.0) else { return };
         match server.state {
             ServerState::Login => self.login_failed(id, None, "server conn crashed?", now),
             ServerState::ActiveCancel => self.close_server(id, "successfully sent cancel request", now),
             _ => self.close_server(id, "server conn crashed?", now),
         }
-        self.check_invariants();
     }
 
     /// The shell could not connect.

@@ -415,7 +415,7 @@ impl Core {
         let link = server.link;
         self.log_server_text(id, &text);
         let Some(link) = link else {
-            self.close_server(id, "server conn crashed?", now);
+            self.lose_server(id, now);
             return Step::Closed;
         };
         self.deliver(id, Some(Peer::Client(link)), message)
@@ -448,10 +448,7 @@ impl Core {
                 }
             }
             // What changes while nobody uses the server is the server's own news, as after a failover.
-            None if server.link.is_none() => {
-                let pool = server.pool;
-                self.refresh_welcome(pool, name, value);
-            }
+            None if server.link.is_none() => self.refresh_welcome(id, name, value),
             None => {}
         }
         self.deliver(id, client.map(Peer::Client), message)

@@ -100,6 +100,8 @@ pub(super) struct Server {
     pub(super) unnamed: Unnamed,
     pub(super) login: Option<Box<ServerLogin>>,
     pub(super) cancel: Option<Box<CancelRun>>,
+    /// Parameters its login told that are not tracked: the pool's welcome once it is ready.
+    pub(super) greeting: Vec<(Vec<u8>, Vec<u8>)>,
     pub(super) backend_pid: [u8; 4],
     pub(super) backend_secret: Box<[u8]>,
     pub(super) endpoint: Rc<Endpoint>,
@@ -145,6 +147,7 @@ impl Server {
             unnamed: Unnamed::None,
             login: None,
             cancel: None,
+            greeting: Vec::new(),
             backend_pid: [0; 4],
             backend_secret: Box::default(),
             endpoint,

@@ -16,13 +16,12 @@ use super::requests::Step;
 use super::route::violation;
 use super::server::{ServerState, Task};
 use super::vars::Vars;
-use super::{Core, PoolId, ServerId};
+use super::{Core, ServerId};
 
 /// A login under way.
 #[derive(Debug)]
 pub(super) struct ServerLogin {
     machine: Login,
-    parameters: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 impl Core {
@@ -70,7 +69,7 @@ impl Core {
         let machine = Login::new(params, credentials, self.random.nonce());
         self.outbox.write(Peer::Server(id), |out| machine.start(out));
         if let Some(server) = self.servers.get_mut(id.0) {
-            server.login = Some(Box::new(ServerLogin { machine, parameters: Vec::new() }));
+            server.login = Some(Box::new(ServerLogin { machine }));
         }
     }
 
@@ -100,7 +99,7 @@ impl Core {
                 if let Some(at) = self.tracked.position(name) {
                     server.vars.set(at, self.values.intern(value));
                 } else {
-                    login.parameters.push((name.to_vec(), value.to_vec()));
+                    server.greeting.push((name.to_vec(), value.to_vec()));
                 }
             }
             Ok(LoginStep::Key(pid, secret)) => {
@@ -154,12 +153,7 @@ impl Core {
     fn login_done(&mut self, id: ServerId, now: Instant) {
         let Some(server) = self.servers.get_mut(id.0) else { return };
         let Some(login) = server.login.take() else { return };
-        let pool_id = server.pool;
-        let welcome = Welcome { parameters: login.parameters, vars: server.vars.clone() };
-        let Some(pool) = self.pools.get_mut(pool_id.0) else { return };
-        pool.welcome = Some(Rc::new(welcome));
-        pool.failure = None;
-        pool.hosts_failed = 0;
+        let Some(pool) = self.pools.get_mut(server.pool.0) else { return };
         let own_password = self.databases.get(pool.database.0).is_some_and(|d| d.config.password.is_some());
         match (login.machine.into_scram_keys(), self.users.get_mut(pool.user.0)) {
             (Some(keys), _) if own_password => pool.scram_keys = Some(keys),
@@ -176,23 +170,39 @@ impl Core {
 
     /// The server may be used.
     pub(super) fn server_ready(&mut self, id: ServerId, now: Instant) {
-        let Some(pool) = self.servers.get(id.0).map(|s| s.pool) else { return };
+        let Some(server) = self.servers.get_mut(id.0) else { return };
+        let welcome = Welcome { parameters: std::mem::take(&mut server.greeting), vars: server.vars.clone() };
+        let pool = server.pool;
+        if let Some(pool) = self.pools.get_mut(pool.0) {
+            pool.welcome = Some(Rc::new(welcome));
+            pool.failure = None;
+            pool.hosts_failed = 0;
+        }
         self.greet_waiting(pool, now);
         self.release_server(id, now);
         self.keep_minimum(pool, now);
     }
 
-    /// A parameter that is not tracked has changed while nobody used the server.
-    pub(super) fn refresh_welcome(&mut self, pool: PoolId, name: &[u8], value: &[u8]) {
-        let Some(pool) = self.pools.get_mut(pool.0) else { return };
+    /// A parameter that is not tracked has changed while nobody used the server: by `connect_query`, whose doing the
+    /// welcome is to show, or as the server's own news.
+    pub(super) fn refresh_welcome(&mut self, id: ServerId, name: &[u8], value: &[u8]) {
+        let Some(server) = self.servers.get_mut(id.0) else { return };
+        if server.state == ServerState::Login {
+            return set_parameter(&mut server.greeting, name, value);
+        }
+        let Some(pool) = self.pools.get_mut(server.pool.0) else { return };
         let Some(old) = &pool.welcome else { return };
         let mut parameters = old.parameters.clone();
-        match parameters.iter_mut().find(|(known, _)| known == name) {
-            Some((_, known)) => *known = value.to_vec(),
-            None => parameters.push((name.to_vec(), value.to_vec())),
-        }
+        set_parameter(&mut parameters, name, value);
         let vars: Vars = old.vars.clone();
         pool.welcome = Some(Rc::new(Welcome { parameters, vars }));
+    }
+}
+
+fn set_parameter(parameters: &mut Vec<(Vec<u8>, Vec<u8>)>, name: &[u8], value: &[u8]) {
+    match parameters.iter_mut().find(|(known, _)| known == name) {
+        Some((_, known)) => *known = value.to_vec(),
+        None => parameters.push((name.to_vec(), value.to_vec())),
     }
 }
 
