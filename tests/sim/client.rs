@@ -2,15 +2,20 @@
 
 use sluice_check::Rng;
 use sluice_wire::pg::error::Fields;
-use sluice_wire::pg::{backend, frame, frontend, startup};
+use sluice_wire::pg::login::{Credentials, Login, StartupParams, Step};
+use sluice_wire::pg::scram::{NONCE_LEN, Secret};
+use sluice_wire::pg::{backend, frame, frontend};
 
 use crate::generate::{Generator, Repertoire, Request};
 use crate::reference::{Heard, Reference};
-use crate::session::{Step, Values, canonical};
+use crate::server::PASSWORD;
+use crate::session::{self, Values, canonical};
 
 /// How far a client is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
+    /// Has asked for TLS and waits for the answer.
+    Tls,
     /// Waits for its first ReadyForQuery.
     Login,
     Ready,
@@ -24,6 +29,13 @@ pub(crate) enum Stage {
 pub(crate) struct Client {
     pub(crate) number: usize,
     pub(crate) stage: Stage,
+    login: Login,
+    /// It does not know the password.
+    pub(crate) impostor: bool,
+    /// It has said what no server understands, and must be told so.
+    pub(crate) doomed: bool,
+    /// Answers that its login makes.
+    pub(crate) answers: Vec<u8>,
     inbox: Vec<u8>,
     pub(crate) reference: Reference,
     generator: Generator,
@@ -43,7 +55,15 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(number: usize, defaults: &Values, repertoire: Repertoire, rng: &mut Rng) -> Self {
+    /// A client that will log in to a database as a user.
+    pub(crate) fn new(
+        number: usize,
+        (database, user): (&str, &str),
+        defaults: &Values,
+        repertoire: Repertoire,
+        rng: &mut Rng,
+    ) -> Self {
+        let impostor = repertoire.impostors && rng.chance(1, 10);
         let mut values = defaults.clone();
         if repertoire.parameters && rng.chance(1, 2) {
             values.insert("application_name".to_owned(), format!("app{}", rng.below(3)));
@@ -54,9 +74,21 @@ impl Client {
         if repertoire.parameters && rng.chance(1, 3) {
             values.insert("client_encoding".to_owned(), format!("enc{}", rng.below(3)));
         }
+        let differing = values.iter().filter(|(name, value)| defaults.get(*name) != Some(value));
+        let others = differing.map(|(n, v)| (n.clone().into_bytes(), v.clone().into_bytes())).collect();
+        let params = StartupParams { database: database.as_bytes().to_vec(), others };
+        let password = if impostor { b"wrong".to_vec() } else { PASSWORD.to_vec() };
+        let secret = Some(Secret::Plain(password));
+        let credentials = Credentials { user: user.as_bytes().to_vec(), secret, scram_keys: None };
+        // What a server makes of them.
+        let values = values.iter().map(|(n, v)| (n.clone(), canonical(n, v))).collect();
         Client {
             number,
-            stage: Stage::Login,
+            stage: if rng.chance(1, 4) { Stage::Tls } else { Stage::Login },
+            login: Login::new(params, credentials, [number as u8; NONCE_LEN]),
+            impostor,
+            doomed: false,
+            answers: Vec::new(),
             inbox: Vec::new(),
             reference: Reference::new(defaults.clone(), values),
             generator: Generator::new(number, repertoire),
@@ -71,28 +103,23 @@ impl Client {
         }
     }
 
-    /// Its StartupMessage.
-    pub(crate) fn startup(&mut self, database: &str, user: &str, defaults: &Values) -> Vec<u8> {
-        let session = &mut self.reference.session;
-        let mut params: Vec<(&[u8], &[u8])> =
-            vec![(b"user", user.as_bytes()), (b"database", database.as_bytes())];
-        let differing = session.values.iter().filter(|(name, value)| defaults.get(*name) != Some(value));
-        params.extend(differing.map(|(name, value)| (name.as_bytes(), value.as_bytes())));
+    /// The first thing it says.
+    pub(crate) fn first_words(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        frontend::startup(&mut bytes, startup::VERSION_3_0, &params);
-        // What a server would have made of them.
-        let values = session.values.iter().map(|(n, v)| (n.clone(), canonical(n, v))).collect::<Values>();
-        *session = crate::session::Session::new(defaults.clone(), values);
+        match self.stage {
+            Stage::Tls => frontend::ssl_request(&mut bytes),
+            _ => self.login.start(&mut bytes),
+        }
         bytes
     }
 
     pub(crate) fn is_here(&self) -> bool {
-        matches!(self.stage, Stage::Login | Stage::Ready)
+        matches!(self.stage, Stage::Tls | Stage::Login | Stage::Ready)
     }
 
     /// May it send a request now?
     pub(crate) fn may_send(&mut self) -> bool {
-        if self.stage != Stage::Ready {
+        if self.stage != Stage::Ready || self.doomed {
             return false;
         }
         if self.reference.is_quiet() {
@@ -129,13 +156,13 @@ impl Client {
 
     /// Has it been answered in full, with nothing left open?
     pub(crate) fn is_settled(&mut self) -> bool {
-        !self.is_here() || self.stage == Stage::Ready && self.reference.is_settled()
+        !self.is_here() || self.stage == Stage::Ready && !self.doomed && self.reference.is_settled()
     }
 
     /// What its own server would have committed of all it said, had it heard the rest.
     pub(crate) fn into_committed(mut self) -> Vec<String> {
         let session = &mut self.reference.session;
-        while !matches!(session.step(), Step::Idle | Step::Over) {}
+        while !matches!(session.step(), session::Step::Idle | session::Step::Over) {}
         std::mem::take(&mut session.committed)
     }
 
@@ -150,6 +177,13 @@ impl Client {
         let inbox = std::mem::take(&mut self.inbox);
         let mut rest = inbox.as_slice();
         let mut shown = String::new();
+        if self.stage == Stage::Tls
+            && let Some((b'N', after)) = rest.split_first()
+        {
+            rest = after;
+            self.login.start(&mut self.answers);
+            self.stage = Stage::Login;
+        }
         while let Some(message) = frame::message(rest).map_err(|e| format!("bad framing: {e:?}"))? {
             rest = message.rest;
             let heard = Heard { tag: message.tag, body: message.body };
@@ -162,6 +196,9 @@ impl Client {
     }
 
     fn hear(&mut self, heard: Heard<'_>) -> Result<(), String> {
+        if self.stage == Stage::Left {
+            return Ok(());
+        }
         if heard.tag == backend::ERROR_RESPONSE {
             let fields = Fields::new(heard.body);
             if fields.severity() == Some(b"FATAL") {
@@ -176,22 +213,21 @@ impl Client {
             Stage::Left => Ok(()),
             Stage::Told => Err(format!("heard {heard} after the session's end")),
             Stage::Ready => self.reference.hear(heard),
-            Stage::Login => {
-                match heard.tag {
-                    backend::BACKEND_KEY_DATA => {
-                        let (pid, secret) =
-                            backend::read_backend_key_data(heard.body).map_err(|e| format!("{e:?}"))?;
-                        self.key = Some((pid, secret.to_vec()));
-                    }
-                    backend::READY_FOR_QUERY => self.stage = Stage::Ready,
-                    backend::AUTHENTICATION
-                    | backend::PARAMETER_STATUS
-                    | backend::NOTICE_RESPONSE
-                    | backend::NOTIFICATION_RESPONSE => {}
-                    _ => return Err(format!("heard {heard} in its login")),
+            Stage::Tls => Err(format!("heard {heard} before the answer about TLS")),
+            Stage::Login => match self.login.handle(heard.tag, heard.body, &mut self.answers) {
+                Ok(Step::Key(pid, secret)) => {
+                    self.key = Some((pid, secret.to_vec()));
+                    Ok(())
                 }
-                Ok(())
-            }
+                Ok(Step::Ready) => {
+                    assert!(!self.impostor, "a wrong password is as good as the right one");
+                    self.stage = Stage::Ready;
+                    Ok(())
+                }
+                Ok(Step::Continue | Step::Parameter(..) | Step::Notice(_)) => Ok(()),
+                Err(_) if heard.tag == backend::NOTIFICATION_RESPONSE => Ok(()),
+                Err(error) => Err(format!("heard {heard} in its login: {error}")),
+            },
         }
     }
 }

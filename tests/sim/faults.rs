@@ -11,7 +11,7 @@ use crate::world::World;
 pub(crate) fn maybe(world: &mut World) {
     let faults = world.plan.faults;
     let mut hit = |chance: usize| chance > 0 && world.rng.chance(chance, 10_000);
-    let [gone, left, cancels, kills, chats, sticks, reloads, jumps, commands] = [
+    let [gone, left, cancels, kills, chats, sticks, reloads, jumps, commands, rubbish] = [
         hit(faults.vanish),
         hit(faults.leave),
         hit(faults.cancel),
@@ -21,6 +21,7 @@ pub(crate) fn maybe(world: &mut World) {
         hit(faults.reload),
         hit(faults.jump),
         hit(faults.admin),
+        hit(faults.garbage),
     ];
     if gone && let Some(at) = any_client(world) {
         vanish(world, at);
@@ -45,6 +46,9 @@ pub(crate) fn maybe(world: &mut World) {
     if reloads {
         reload(world);
     }
+    if rubbish {
+        garbage(world);
+    }
     if commands {
         command(world);
     }
@@ -58,6 +62,13 @@ pub(crate) fn maybe(world: &mut World) {
 /// From here on nothing goes wrong.
 pub(crate) fn end(world: &mut World) {
     world.plan.peace = true;
+    if world.plan.databases[1].is_empty() {
+        reload(world);
+        world.plan.databases = ["host=127.0.0.1"; 2];
+        let snapshot = world.plan.snapshot();
+        world.core.reload(snapshot, world.now);
+        world.apply(&[]);
+    }
     for text in ["RESUME", "RESUME one", "RESUME two"] {
         world.command(text);
     }
@@ -108,6 +119,18 @@ fn vanish(world: &mut World, at: usize) {
     accepted.broken = world.rng.chance(1, 2);
     accepted.port.stuck = false;
     world.trace.line(|| format!("client {at} vanishes ({left} bytes left)"));
+}
+
+/// A client says what no server understands.
+fn garbage(world: &mut World) {
+    let Some(at) = any_client(world) else { return };
+    let choices: [&[u8]; 4] = [b"y\0\0\0\x04", b"Q\0\0\0\x03", b"S\xff\xff\xff\xff", b"\0\0\0\0\x04"];
+    let bytes = choices[world.rng.below(choices.len())];
+    let Some(accepted) = world.clients.get_mut(&at) else { return };
+    let Some(client) = accepted.client.as_mut().filter(|c| c.stage == Stage::Ready) else { return };
+    client.doomed = true;
+    accepted.up.extend_from_slice(bytes);
+    world.trace.line(|| format!("client {at} says {bytes:?}"));
 }
 
 /// A CancelRequest for a client, of its own making.
@@ -207,6 +230,8 @@ fn reload(world: &mut World) {
     let limits = &mut world.plan.limits;
     limits.pool = world.rng.between(1, 3);
     limits.reserve = world.rng.below(2);
+    let hosts = ["host=127.0.0.1", "host=127.0.0.1 dbname=uno", "host=127.0.0.2", ""];
+    world.plan.databases = [hosts[world.rng.below(3)], hosts[[0, 0, 1, 3][world.rng.below(4)]]];
     world.trace.line(|| format!("reload with {limits:?}"));
     let snapshot = world.plan.snapshot();
     world.core.reload(snapshot, world.now);

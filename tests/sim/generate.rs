@@ -15,6 +15,10 @@ pub(crate) struct Repertoire {
     pub(crate) discards: bool,
     /// Statements with names.
     pub(crate) names: bool,
+    /// Values and texts longer than a buffer.
+    pub(crate) bulk: bool,
+    /// Some do not know their password.
+    pub(crate) impostors: bool,
 }
 
 /// A request as bytes.
@@ -84,7 +88,16 @@ impl Generator {
             }
             18 if self.repertoire.parameters => self.parameter(rng, &mut request),
             19 if self.repertoire.discards => {
-                request.query(["discard all", "deallocate all"][rng.below(2)]);
+                let text = ["discard all", "deallocate all"][rng.below(2)];
+                if rng.chance(1, 2) {
+                    request.query(text);
+                } else {
+                    request.parse("", text);
+                    self.parameters[0] = 0;
+                    request.bind("", "", &[]);
+                    request.execute("", 0);
+                    request.sync();
+                }
                 request.alone = true;
             }
             20 if rng.chance(1, 3) => request.stray(rng),
@@ -101,6 +114,9 @@ impl Generator {
             1 => format!("rows {} {marker}", rng.below(4)),
             2 | 3 => format!("insert {marker}"),
             4 if rng.chance(1, 2) => format!("selekt {marker}"),
+            6 if self.repertoire.bulk && rng.chance(1, 5) => {
+                format!("rows 2 {marker} {}", "y".repeat(rng.between(1, 20_000)))
+            }
             5 if self.repertoire.parameters => "show application_name".to_owned(),
             _ => format!("select {marker}"),
         }
@@ -156,8 +172,15 @@ impl Generator {
 
     fn bind(&mut self, rng: &mut Rng, portal: &str, name: usize, request: &mut Request) {
         let count = if rng.chance(1, 20) { rng.below(3) } else { self.parameters[name] };
-        let values: Vec<String> = (0..count).map(|_| self.marker()).collect();
+        let values: Vec<String> = (0..count).map(|_| self.value(rng)).collect();
         request.bind(portal, NAMES[name], &values);
+    }
+
+    /// A parameter: a marker, now and then with a long tail.
+    fn value(&mut self, rng: &mut Rng) -> String {
+        let marker = self.marker();
+        let bulk = self.repertoire.bulk && rng.chance(1, 30);
+        if bulk { format!("{marker}.{}", "x".repeat(rng.between(1, 40_000))) } else { marker }
     }
 
     /// What drivers do: prepare once, bind and execute often.
@@ -229,7 +252,7 @@ impl Generator {
             request.query(&format!("{before}copyin {marker}"));
         }
         for _ in 0..rng.below(4) {
-            let data = if rng.chance(1, 12) { "bad" } else { "data" };
+            let data = if rng.chance(1, 12) { "bad".to_owned() } else { self.value(rng) };
             request.message(frontend::COPY_DATA, data.as_bytes(), "d");
         }
         if rng.chance(1, 5) {
@@ -262,7 +285,7 @@ impl Request {
 
     pub(crate) fn query(&mut self, sql: &str) {
         frontend::query(&mut self.bytes, sql.as_bytes());
-        self.show(&format!("Q({sql})"));
+        self.show(&format!("Q({})", brief(sql)));
     }
 
     pub(crate) fn parse(&mut self, name: &str, sql: &str) {
@@ -280,7 +303,7 @@ impl Request {
         tail.extend_from_slice(&[0, 0]);
         frontend::bind_head(&mut self.bytes, portal.as_bytes(), statement.as_bytes(), tail.len());
         self.bytes.extend_from_slice(&tail);
-        self.show(&format!("B[{portal}]<{statement}>({})", values.join(",")));
+        self.show(&format!("B[{portal}]<{statement}>({})", brief(&values.join(","))));
     }
 
     pub(crate) fn describe(&mut self, kind: u8, name: &str) {
@@ -325,4 +348,9 @@ impl Request {
             _ => self.flush(),
         }
     }
+}
+
+/// As much of a text as a trace needs.
+fn brief(text: &str) -> &str {
+    text.get(..200).unwrap_or(text)
 }

@@ -35,6 +35,8 @@ pub(crate) struct Faults {
     pub(crate) refuse: usize,
     /// A command of the console.
     pub(crate) admin: usize,
+    /// A client says what no server understands.
+    pub(crate) garbage: usize,
 }
 
 /// The limits in force.
@@ -68,6 +70,9 @@ pub(crate) struct Plan {
     pub(crate) peace: bool,
     pub(crate) limits: Limits,
     pub(crate) login: Login,
+    /// Where the databases are now.
+    pub(crate) databases: [&'static str; 2],
+    auth: &'static str,
     statements: usize,
     settings: Vec<String>,
 }
@@ -94,9 +99,10 @@ impl Plan {
             reserve: if rng.chance(1, 4) { rng.between(1, 2) } else { 0 },
             database: if rng.chance(1, 5) { rng.between(1, 4) } else { 0 },
             user: if rng.chance(1, 5) { rng.between(1, 4) } else { 0 },
-            clients: 100,
+            clients: if rng.chance(1, 8) { rng.between(3, 10) } else { 100 },
         };
         let statements = [0, 1, 2, 3, 100][rng.below(5)];
+        let auth = ["trust", "trust", "trust", "plain", "md5", "scram-sha-256"][rng.below(6)];
         let repertoire = Repertoire {
             transactions: mode != "statement",
             copies: rng.chance(1, 2),
@@ -104,6 +110,8 @@ impl Plan {
             discards: rng.chance(1, 3),
             // Without tracking their names belong to whoever comes.
             names: statements > 0 || mode == "session",
+            bulk: rng.chance(1, 4),
+            impostors: auth != "trust" && rng.chance(1, 2),
         };
         let mut often =
             |chance: usize, most: usize| if rng.chance(1, chance) { rng.between(1, most) } else { 0 };
@@ -119,6 +127,7 @@ impl Plan {
             connect: often(6, 30),
             refuse: often(8, 30),
             admin: often(4, 40),
+            garbage: often(6, 20),
         };
         let mut settings = Vec::new();
         let lines = [
@@ -154,6 +163,12 @@ impl Plan {
             peace: false,
             limits,
             login: [Login::Trust, Login::Trust, Login::Trust, Login::Md5, Login::Scram][rng.below(5)],
+            databases: [
+                ["host=127.0.0.1", "host=127.0.0.1,127.0.0.2", "host=127.0.0.1 connect_query='select 1'"]
+                    [rng.below(3)],
+                "host=127.0.0.1",
+            ],
+            auth,
             statements,
             settings,
         }
@@ -171,6 +186,8 @@ impl Plan {
             peace: true,
             limits,
             login: Login::Trust,
+            databases: ["host=127.0.0.1"; 2],
+            auth: "trust",
             statements: 1,
             settings: Vec::new(),
         }
@@ -180,10 +197,14 @@ impl Plan {
     pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
         let Limits { pool, reserve, database, user, clients } = self.limits;
         let text = format!(
-            "[databases]\none = host=127.0.0.1\ntwo = host=127.0.0.1\n[pgbouncer]\nauth_type = trust\n\
+            "[databases]\none = {}\n{}{}\n[pgbouncer]\nauth_type = {}\nscram_iterations = 10\n\
              pool_mode = {}\nmax_client_conn = {clients}\ndefault_pool_size = {pool}\n\
              reserve_pool_size = {reserve}\nreserve_pool_timeout = 1\nmax_db_connections = {database}\n\
              max_user_connections = {user}\nmax_prepared_statements = {}\nserver_login_retry = 1\nstats_period = 1000000\n{}\n",
+            self.databases[0],
+            if self.databases[1].is_empty() { "" } else { "two = " },
+            self.databases[1],
+            self.auth,
             self.mode,
             self.statements,
             self.settings.join("\n")
@@ -198,7 +219,8 @@ impl Plan {
     /// Does nothing but what clients do end a session or a server?
     pub(crate) fn is_gentle(&self) -> bool {
         let faults = &self.faults;
-        faults.kill + faults.admin + faults.connect + faults.refuse == 0
+        faults.kill + faults.admin + faults.connect + faults.refuse + faults.garbage + faults.reload == 0
+            && self.limits.clients == 100
             && !self.has("on_client_loss = close")
             && TIMEOUTS.iter().all(|(key, _)| !self.has(key))
             && self.mode != "statement"
@@ -210,7 +232,9 @@ impl Plan {
 
     /// May a session be cut in the middle of an answer?
     pub(crate) fn may_cut(&self) -> bool {
-        self.faults.kill + self.faults.admin > 0 || TIMEOUTS.iter().any(|(key, _)| self.has(key))
+        let faults = &self.faults;
+        faults.kill + faults.admin + faults.garbage + faults.reload > 0
+            || TIMEOUTS.iter().any(|(key, _)| self.has(key))
     }
 
     /// May a client be told this, given what goes wrong in this run?
@@ -223,6 +247,9 @@ impl Plan {
             // A jump of the clock makes any server a slow one.
             "connect timeout" => faults.jump > 0,
             "copy failed behind a Sync" => self.repertoire.copies,
+            "unknown pkt" | "bad packet" => faults.garbage > 0,
+            "no more connections allowed (max_client_conn)" => self.limits.clients < 100,
+            "database configuration changed" | "no such database: two" => faults.reload > 0,
             "database removed" | "admin forced disconnect" => faults.admin > 0,
             "server conn crashed?" => faults.kill > 0,
             "terminating connection due to plan" => faults.kill > 0,

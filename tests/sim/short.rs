@@ -11,8 +11,15 @@ use crate::plan::Plan;
 use crate::trace::Trace;
 use crate::world::{Action, Portions, World};
 
-const EVERYTHING: Repertoire =
-    Repertoire { transactions: true, copies: true, parameters: true, discards: true, names: true };
+const EVERYTHING: Repertoire = Repertoire {
+    transactions: true,
+    copies: true,
+    parameters: true,
+    discards: true,
+    names: true,
+    bulk: true,
+    impostors: false,
+};
 
 /// One message of a sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
