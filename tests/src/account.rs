@@ -38,7 +38,8 @@ impl Account {
         if let Some((uid, gid)) = self.other {
             command.args(["--reuid", &uid.to_string(), "--regid", &gid.to_string(), "--init-groups"]);
         }
-        command.arg("--").arg(program);
+        // The account may not be allowed where the tests were started.
+        command.arg("--").arg(program).current_dir("/");
         command
     }
 

@@ -75,7 +75,7 @@ impl Config {
 
     /// Runs this program instead of the pooler under test.
     pub fn program(mut self, program: &str) -> Config {
-        self.program = Some(PathBuf::from(program));
+        self.program = Some(std::fs::canonicalize(program).unwrap());
         self
     }
 
@@ -318,7 +318,10 @@ fn profile_directory() -> PathBuf {
 /// The pooler under test: SLUICE_POOLER, else poolerd, built now from the sources as they are.
 fn under_test() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| std::env::var_os("SLUICE_POOLER").map_or_else(build, PathBuf::from))
+    BUILT.get_or_init(|| match std::env::var_os("SLUICE_POOLER") {
+        Some(program) => std::fs::canonicalize(program).unwrap(),
+        None => build(),
+    })
 }
 
 /// The program, or a copy of it in the directory if the account cannot reach it where it is.
