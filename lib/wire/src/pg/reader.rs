@@ -6,7 +6,7 @@ use std::fmt;
 ///
 /// PostgreSQL itself tells names apart by their first 63 bytes only; the bound keeps a Bind whose names never end from
 /// being collected for as long as its length allows.
-pub const NAME_LEN_MAX: usize = 4096;
+pub const NAME_LEN_MAX: usize = 32 * 1024;
 
 /// The sender wrote a body that does not have the shape its tag promises.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -19,7 +19,7 @@ pub enum Malformed {
     Trailing,
     /// A field has a value the protocol does not know.
     Value,
-    /// A name is longer than 4096 bytes.
+    /// A name is longer than 32768 bytes.
     LongName,
 }
 
@@ -30,7 +30,7 @@ impl fmt::Display for Malformed {
             Self::Unterminated => "string without a terminating zero byte",
             Self::Trailing => "bytes behind the last field",
             Self::Value => "field with an unknown value",
-            Self::LongName => "name longer than 4096 bytes",
+            Self::LongName => "name longer than 32768 bytes",
         })
     }
 }
