@@ -158,6 +158,19 @@ fn a_server_keeps_at_most_max_prepared_statements() {
 }
 
 #[test]
+fn a_lower_max_prepared_statements_is_reached_with_the_next_parse() {
+    let (_postgres, pooler) = pool_with(1, |config| config.set("max_prepared_statements", "5"));
+    let mut client = pooler.client("alice");
+    for number in 0..5 {
+        prepare(&mut client, &format!("s{number}"), &format!("SELECT {number}"));
+    }
+    assert_eq!(client.value("SELECT count(*) FROM pg_prepared_statements"), "5");
+    pooler.command("SET max_prepared_statements = 2").unwrap();
+    prepare(&mut client, "s5", "SELECT 5");
+    assert_eq!(client.value("SELECT count(*) FROM pg_prepared_statements"), "2");
+}
+
+#[test]
 fn one_pipeline_may_prepare_more_than_the_server_keeps() {
     let (_postgres, pooler) = pool_with(1, |config| config.set("max_prepared_statements", "2"));
     let mut client = pooler.client("alice");

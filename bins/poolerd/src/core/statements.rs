@@ -75,7 +75,6 @@ impl Core {
             };
         };
         if untracked(first) {
-            self.count_parse(server_id);
             return self.push_and_relay(id, server_id, Kind::Parse, message);
         }
         let unnamed = first == 0;
@@ -99,7 +98,8 @@ impl Core {
         }
     }
 
-    /// A Parse of the client that goes to the server as well.
+    /// A Parse of the client that goes to the server as well. As in PgBouncer, only named statements that are looked
+    /// after are counted.
     fn count_parse(&mut self, server_id: ServerId) {
         self.count(server_id, |stats| {
             stats.client_parses += 1;
@@ -119,7 +119,6 @@ impl Core {
         client.unnamed_batch = server.outstanding.batch();
         let note = definition.map(Rc::from);
         server.outstanding.push(Request { changes, note, ..Request::forward(Kind::Parse, id) });
-        self.count_parse(server_id);
         self.relay(id, server_id, message)
     }
 
@@ -216,18 +215,15 @@ impl Core {
             }
         };
         let Some(head) = head else {
-            self.count(server_id, |stats| stats.binds += 1);
             return self.push_and_relay(id, server_id, Kind::Bind, message);
         };
         if head.statement.is_empty() {
             if self.ensure_unnamed(id, server_id) == Ensured::Unsettled {
                 return self.hold(id, server_id);
             }
-            self.count(server_id, |stats| stats.binds += 1);
             return self.push_and_relay(id, server_id, Kind::Bind, message);
         }
         if tracking == Tracking::Unnamed {
-            self.count(server_id, |stats| stats.binds += 1);
             return self.push_and_relay(id, server_id, Kind::Bind, message);
         }
         self.bind_named(id, server_id, head, message)
@@ -429,7 +425,8 @@ impl Core {
         if server.statements.find(statement, batch) == Lookup::Found(Freshness::Stale) {
             return self.close_on_server(id, server_id, statement);
         }
-        if let Some(victim) = server.statements.victim(limit) {
+        // More than one where the limit has been lowered.
+        while let Some(victim) = self.servers.get(server_id.0).and_then(|s| s.statements.victim(limit)) {
             self.close_on_server(id, server_id, &victim);
         }
     }

@@ -26,11 +26,11 @@ pub(super) struct Counters {
     pub query_us: u64,
     /// Time clients waited for a server.
     pub wait_us: u64,
-    /// Parse messages of clients.
+    /// Parse messages of clients, of named statements that are looked after.
     pub client_parses: u64,
-    /// Parse messages to servers.
+    /// Parse messages to servers, likewise.
     pub server_parses: u64,
-    /// Bind messages of clients.
+    /// Bind messages of clients, likewise.
     pub binds: u64,
     /// Logins completed.
     pub client_logins: u64,
