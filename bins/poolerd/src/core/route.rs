@@ -70,6 +70,14 @@ pub(super) fn violation(text: impl Into<std::borrow::Cow<'static, str>>) -> Erro
     fatal(SqlState::PROTOCOL_VIOLATION, text)
 }
 
+/// May one more client than `count` use a database? A limit of 0 is none.
+pub(super) fn check_database_clients(count: u32, limit: u32) -> Result<(), ErrorResponse> {
+    if limit > 0 && count >= limit {
+        return Err(violation("client connections exceeded (max_db_client_connections)"));
+    }
+    Ok(())
+}
+
 impl Core {
     /// Takes a StartupMessage in; on success the proof of identity is next.
     pub(super) fn route(
@@ -215,36 +223,46 @@ impl Core {
             return Ok(());
         };
         let forced = self.databases.get(database_id.0).and_then(|d| d.config.user.clone());
-        let user_id = self.user(forced.as_deref().unwrap_or(&asked.user));
-        let login_user = self.user(&asked.user);
+        // Somebody who cannot be let in leaves no trace: names are free to make up.
+        let login_user = self.may_exist(&asked.user).then(|| self.user(&asked.user));
+        let user_id = forced.map(|name| self.user(&name)).or(login_user);
         self.check_client_limits(database_id, login_user)?;
         let Some(client) = self.clients.get_mut(id.0) else { return Ok(()) };
         client.database = Some(database_id);
-        client.user = Some(login_user);
+        client.user = login_user;
         client.counted = true;
         if let Some(login) = &mut client.login {
-            login.server_user = Some(user_id);
+            login.server_user = user_id;
         }
         if let Some(database) = self.databases.get_mut(database_id.0) {
             database.clients += 1;
             database.empty_since = None;
         }
-        if let Some(user) = self.users.get_mut(login_user.0) {
+        if let Some(user) = login_user.and_then(|user| self.users.get_mut(user.0)) {
             user.clients += 1;
         }
         Ok(())
     }
 
-    fn check_client_limits(&self, database: DatabaseId, user: UserId) -> Result<(), ErrorResponse> {
-        let full = |limit: u32, count: u32| limit > 0 && count >= limit;
-        if let Some(database) = self.databases.get(database.0)
-            && full(self.config.max_db_client_connections(&database.config), database.clients)
-        {
-            return Err(violation("client connections exceeded (max_db_client_connections)"));
+    /// Can a client of that name be let in at all?
+    fn may_exist(&self, user: &str) -> bool {
+        self.config.global.auth_type == config::AuthType::Any || self.config.secrets.secret(user).is_some()
+    }
+
+    fn check_client_limits(&self, database: DatabaseId, user: Option<UserId>) -> Result<(), ErrorResponse> {
+        if let Some(database) = self.databases.get(database.0) {
+            check_database_clients(
+                database.clients,
+                self.config.max_db_client_connections(&database.config),
+            )?;
         }
-        if let Some(user) = self.users.get(user.0)
-            && full(self.config.max_user_client_connections(&user.name), user.clients)
-        {
+        self.check_user_clients(user)
+    }
+
+    pub(super) fn check_user_clients(&self, user: Option<UserId>) -> Result<(), ErrorResponse> {
+        let Some(user) = user.and_then(|user| self.users.get(user.0)) else { return Ok(()) };
+        let limit = self.config.max_user_client_connections(&user.name);
+        if limit > 0 && user.clients >= limit {
             return Err(violation("client connections exceeded (max_user_client_connections)"));
         }
         Ok(())

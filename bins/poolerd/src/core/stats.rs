@@ -93,6 +93,18 @@ pub(super) struct Stats {
     pub(super) before_last: Counters,
 }
 
+impl Stats {
+    /// What has come since the period before the last one ended.
+    pub(super) fn recent(&self) -> Counters {
+        self.now.since(&self.before_last)
+    }
+
+    fn end_period(&mut self) {
+        self.before_last = self.last;
+        self.last = self.now;
+    }
+}
+
 /// When the periods ended.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Meter {
@@ -152,12 +164,12 @@ impl Core {
     pub(super) fn stats_tick(&mut self, now: Instant) {
         let period = self.config.global.stats_period;
         self.stats = Meter { last: now, before_last: self.stats.last };
+        self.console.stats.end_period();
         for (_, pool) in self.pools.iter_mut() {
-            pool.stats.before_last = pool.stats.last;
-            pool.stats.last = pool.stats.now;
+            pool.stats.end_period();
         }
         if self.config.global.log_stats {
-            let average = self.average_of(|_| true, now);
+            let average = self.average(now);
             let text = format!(
                 "stats: {} xacts/s, {} queries/s, {} client parses/s, {} server parses/s, {} binds/s, \
                  {} client logins/s, in {} B/s, out {} B/s, xact {} us, query {} us, wait {} us",
@@ -178,20 +190,20 @@ impl Core {
         self.timers.schedule(now + period, Tick::Stats);
     }
 
-    /// Totals of the pools asked for.
-    pub(super) fn total_of(&self, wanted: impl Fn(&super::pool::Pool) -> bool) -> Counters {
-        let mut total = Counters::default();
-        for (_, pool) in self.pools.iter().filter(|(_, p)| wanted(p)) {
+    /// Totals of all pools, the console's included.
+    pub(super) fn total(&self) -> Counters {
+        let mut total = self.console.stats.now;
+        for (_, pool) in self.pools.iter() {
             total.add(&pool.stats.now);
         }
         total
     }
 
-    /// Averages of the pools asked for, over the last whole period and the current one.
-    pub(super) fn average_of(&self, wanted: impl Fn(&super::pool::Pool) -> bool, now: Instant) -> Counters {
-        let mut delta = Counters::default();
-        for (_, pool) in self.pools.iter().filter(|(_, p)| wanted(p)) {
-            delta.add(&pool.stats.now.since(&pool.stats.before_last));
+    /// Averages of all pools, the console's included, over the last whole period and the current one.
+    pub(super) fn average(&self, now: Instant) -> Counters {
+        let mut delta = self.console.stats.recent();
+        for (_, pool) in self.pools.iter() {
+            delta.add(&pool.stats.recent());
         }
         delta.averages(now.saturating_duration_since(self.stats.before_last).as_micros() as u64)
     }

@@ -24,8 +24,9 @@ use sluice_wire::pg::error::ErrorResponse;
 
 use super::client::{Address, ClientState};
 use super::effect::Peer;
-use super::route::{CONSOLE, violation};
-use super::{ClientId, Core, DatabaseId};
+use super::route::{CONSOLE, check_database_clients, violation};
+use super::stats::Stats;
+use super::{ClientId, Core, DatabaseId, UserId};
 use crate::config::AuthType;
 
 pub use commands::{Argument, COMMANDS, Command, Done, Outcome, Privilege};
@@ -53,6 +54,8 @@ const GREETING: &[(&str, &str)] = &[
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) sessions: HashMap<ClientId, Session>,
+    /// Logins and commands; nothing else is counted here.
+    pub(super) stats: Stats,
     /// Commands that are not answered yet, oldest first.
     waiting: Vec<(Asker, Wait)>,
     /// Whose SUSPEND it is; it ends with its console.
@@ -75,11 +78,20 @@ impl Core {
         if !admin && !listed(&global.stats_users) && global.auth_type != AuthType::Any {
             return Err(violation("not allowed"));
         }
-        let user = self.user(user);
+        let known = self.user_names.get(user).copied();
+        if !admin {
+            self.check_console_limits(known)?;
+        }
+        let user = known.unwrap_or_else(|| self.user(user));
+        if let Some(user) = self.users.get_mut(user.0) {
+            user.clients += 1;
+        }
+        self.console.stats.now.client_logins += 1;
         let key = self.new_cancel_key(id);
         let Some(client) = self.clients.get_mut(id.0) else { return Ok(()) };
         let login = client.login.take();
         client.user = Some(user);
+        client.counted = true;
         client.admin = admin;
         self.outbox.write(Peer::Client(id), |out| {
             backend::authentication_ok(out);
@@ -97,6 +109,13 @@ impl Core {
         self.console.sessions.insert(id, Session::default());
         self.change_client_state(id, ClientState::Console);
         Ok(())
+    }
+
+    /// Limits of clients hold for `stats_users`; who may have to end a crowd is let in whatever they are.
+    fn check_console_limits(&self, user: Option<UserId>) -> Result<(), ErrorResponse> {
+        let limit = self.config.global.max_db_client_connections;
+        check_database_clients(self.console.sessions.len() as u32, limit)?;
+        self.check_user_clients(user)
     }
 
     /// Is this whoever runs the pooler, at its Unix socket? The kernel vouches for that.

@@ -158,6 +158,7 @@ impl Core {
     }
 
     fn console_query(&mut self, id: ClientId, text: &[u8], now: Instant) {
+        self.count_console_command();
         let outcome = match commands::read(&String::from_utf8_lossy(text)) {
             Ok(request) => self.run_request(&request, self.privilege(id), Asker::Console(id), now),
             Err(error) => Outcome::Error(error),
@@ -182,6 +183,11 @@ impl Core {
                 });
             }
         }
+    }
+
+    fn count_console_command(&mut self) {
+        self.console.stats.now.queries += 1;
+        self.console.stats.now.transactions += 1;
     }
 
     /// The answer follows by [`Core::answer_console`].
@@ -271,18 +277,21 @@ impl Core {
         let mut portal = session.portals.remove(execute.portal).ok_or_else(|| no_portal(execute.portal))?;
         let mut rows = match portal.rows.take() {
             Some(rows) => rows,
-            None => match self.run_request(&portal.request, self.privilege(id), Asker::Console(id), now) {
-                Outcome::Rows(table) => table.rows.into(),
-                Outcome::Error(error) => return Err(error),
-                Outcome::Done(done) => {
-                    self.outbox.write(Peer::Client(id), |out| write_done(&done, out));
-                    return Ok(());
+            None => {
+                self.count_console_command();
+                match self.run_request(&portal.request, self.privilege(id), Asker::Console(id), now) {
+                    Outcome::Rows(table) => table.rows.into(),
+                    Outcome::Error(error) => return Err(error),
+                    Outcome::Done(done) => {
+                        self.outbox.write(Peer::Client(id), |out| write_done(&done, out));
+                        return Ok(());
+                    }
+                    Outcome::Wait => {
+                        self.wait_at_console(id, Manner::Extended);
+                        return Ok(());
+                    }
                 }
-                Outcome::Wait => {
-                    self.wait_at_console(id, Manner::Extended);
-                    return Ok(());
-                }
-            },
+            }
         };
         let columns = commands::columns(&portal.request).unwrap_or_default();
         let limit = usize::try_from(execute.max_rows).ok().filter(|&max| max > 0).unwrap_or(usize::MAX);

@@ -165,7 +165,7 @@ pub(super) fn databases(core: &Core, _: Instant) -> Vec<Row> {
         Cell::Null,
         Cell::Int(0),
         Cell::Int(0),
-        Cell::Int(0),
+        Cell::count(global.max_db_client_connections),
         Cell::count(core.console.sessions.len()),
         Cell::Int(0),
         Cell::Int(0),

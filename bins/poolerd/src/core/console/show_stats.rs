@@ -82,7 +82,7 @@ pub(super) fn averages(core: &Core, now: Instant) -> Vec<Row> {
 }
 
 pub(super) fn sums(core: &Core, now: Instant) -> Vec<Row> {
-    let values = cells(&core.total_of(|_| true)).into_iter().chain(cells(&core.average_of(|_| true, now)));
+    let values = cells(&core.total()).into_iter().chain(cells(&core.average(now)));
     SUM_NAMES.iter().zip(values).map(|(&name, value)| vec![name.into(), value]).collect()
 }
 
@@ -90,12 +90,12 @@ impl Core {
     /// A row of each database that has a pool, the console included, by name; of its totals and its averages.
     fn by_database(&self, now: Instant, shown: impl Fn(&Counters, &Counters) -> Row) -> Vec<Row> {
         let mut counters: BTreeMap<&str, (Counters, Counters)> = BTreeMap::new();
-        counters.insert(CONSOLE, Default::default());
+        counters.insert(CONSOLE, (self.console.stats.now, self.console.stats.recent()));
         for (_, pool) in self.pools.iter() {
             let Some(database) = self.databases.get(pool.database.0) else { continue };
             let (total, recent) = counters.entry(&database.name).or_default();
             total.add(&pool.stats.now);
-            recent.add(&pool.stats.now.since(&pool.stats.before_last));
+            recent.add(&pool.stats.recent());
         }
         let period_us = now.saturating_duration_since(self.stats.before_last).as_micros() as u64;
         let row = |(name, (total, recent)): (&str, (Counters, Counters))| {

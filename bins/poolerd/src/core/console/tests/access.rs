@@ -46,6 +46,43 @@ fn the_owner_needs_no_list_at_the_unix_socket() {
 }
 
 #[test]
+fn limits_of_clients_hold_for_whoever_may_only_look() {
+    for (limit, text) in [
+        ("max_db_client_connections = 2", "client connections exceeded (max_db_client_connections)"),
+        ("max_user_client_connections = 2", "client connections exceeded (max_user_client_connections)"),
+    ] {
+        let mut bench = Bench::with(&format!("{CONFIG}{limit}\n"));
+        let clerks: Vec<ClientId> = (0..2).map(|_| bench.console("clerk")).collect();
+        let refused = format!("FATAL 08P01 {text}, closed");
+        assert_eq!(enter(&mut bench, Bench::tcp(1), "clerk").1, refused);
+        for _ in 0..3 {
+            bench.console("boss");
+        }
+        assert_eq!(enter(&mut bench, unix(OWN_UID), "pgbouncer").1, "only ready");
+        for clerk in clerks {
+            bench.core.client_gone(clerk, bench.now);
+        }
+        if limit.contains("user") {
+            bench.console("clerk");
+        }
+    }
+}
+
+#[test]
+fn a_name_that_is_let_in_nowhere_leaves_no_trace() {
+    let mut bench = Bench::new();
+    let boss = bench.console("boss");
+    let users = bench.rows(boss, "SHOW USERS").len();
+    for database in ["one", "nowhere", "pgbouncer"] {
+        let stranger = bench.connect(database, "stranger");
+        assert!(bench.answer(stranger).ends_with("\"trust\" authentication failed, closed"));
+    }
+    assert_eq!(bench.rows(boss, "SHOW USERS").len(), users);
+    let database = bench.row(boss, "SHOW DATABASES", "one");
+    assert_eq!(database["current_client_connections"], "0");
+}
+
+#[test]
 fn with_any_everybody_may_look() {
     let mut bench = Bench::with(&CONFIG.replace("trust", "any"));
     let (stranger, answer) = enter(&mut bench, Bench::tcp(1), "stranger");

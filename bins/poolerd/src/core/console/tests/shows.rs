@@ -195,6 +195,13 @@ fn the_console_is_a_database_and_a_pool_too() {
     assert_eq!((database["port"].as_str(), database["force_user"].as_str()), ("6432", "pgbouncer"));
     assert_eq!(bench.rows(boss, "SHOW STATS").len(), 1);
     assert_eq!(bench.rows(boss, "SHOW TOTALS").len(), 24);
+    let stats = bench.row(boss, "SHOW STATS_TOTALS", "pgbouncer");
+    assert_eq!((stats["client_login_count"].as_str(), stats["query_count"].as_str()), ("1", "5"));
+    assert_eq!(bench.row(boss, "SHOW TOTALS", "total_xact_count")["value"], "6");
+    assert_eq!(bench.row(boss, "SHOW USERS", "boss")["current_client_connections"], "1");
+    bench.core.client_gone(boss, bench.now);
+    let boss = bench.console("boss");
+    assert_eq!(bench.row(boss, "SHOW USERS", "boss")["current_client_connections"], "1");
 }
 
 #[test]
