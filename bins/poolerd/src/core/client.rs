@@ -236,7 +236,6 @@ impl Core {
         debug_assert!(client.pool.is_none(), "a client enters one pool only");
         client.pool = Some(pool_id);
         pool.clients[client.state as usize] += 1;
-        pool.last_client_at = None;
     }
 
     /// The log name of a client's database and user: `db/user`.

@@ -261,24 +261,34 @@ impl Core {
         self.open_if_wanted(id, now);
         self.keep_minimum(id, now);
         let Some(limit) = self.config.global.pool_idle_timeout else { return };
-        let Some(pool) = self.pools.get(id.0) else { return };
-        let Some(since) = pool.last_client_at.filter(|_| pool.all_clients() == 0) else { return };
-        if now.saturating_duration_since(since) >= limit {
+        // One with a minimum to keep is not done with, even while no server can be had.
+        let forgettable = |pool: &&Pool| pool.is_unused() && self.minimum(pool) == 0;
+        let Some(pool) = self.pools.get(id.0).filter(forgettable) else { return };
+        let age = now.saturating_duration_since(pool.unused_since);
+        if age >= limit {
+            self.log_idle_pool(id, age);
             self.drop_pool(id, "pool idle timeout", now);
         } else {
-            self.arm_pool(id, since + limit);
+            let at = pool.unused_since + limit;
+            self.arm_pool(id, at);
         }
     }
 
-    /// The last client of a pool may have left: what it needed no longer has to stay.
-    pub(super) fn arm_pool_idle(&mut self, id: PoolId, now: Instant) {
+    /// A client has left the pool: if it was the last, what it needed no longer has to stay.
+    pub(super) fn client_left(&mut self, id: PoolId, now: Instant) {
         if self.pools.get(id.0).is_some_and(|p| p.policy.min_size > 0 && p.all_clients() == 0) {
             for server in self.servers_of(id) {
                 self.arm_server(server, now);
             }
         }
-        let Some(limit) = self.config.global.pool_idle_timeout else { return };
-        if self.pools.get(id.0).is_some_and(|p| p.all_clients() == 0) {
+        self.arm_pool_idle(id, now);
+    }
+
+    /// A client or a server has left the pool: `pool_idle_timeout` may begin.
+    pub(super) fn arm_pool_idle(&mut self, id: PoolId, now: Instant) {
+        let Some(pool) = self.pools.get_mut(id.0).filter(|pool| pool.is_unused()) else { return };
+        pool.unused_since = now;
+        if let Some(limit) = self.config.global.pool_idle_timeout {
             self.arm_pool(id, now + limit);
         }
     }

@@ -69,9 +69,6 @@ impl Core {
         self.forget_console(id, now);
         if let Some(pool) = client.pool.and_then(|p| self.pools.get_mut(p.0)) {
             pool.clients[client.state as usize] -= 1;
-            if pool.all_clients() == 0 {
-                pool.last_client_at = Some(now);
-            }
         }
         if client.counted {
             if let Some(database) = client.database.and_then(|d| self.databases.get_mut(d.0)) {
@@ -90,7 +87,7 @@ impl Core {
             self.abandon_server(server, departure, mid_message, now);
         }
         if let Some(pool) = client.pool {
-            self.arm_pool_idle(pool, now);
+            self.client_left(pool, now);
         }
         self.end_shutdown();
     }
@@ -340,6 +337,7 @@ impl Core {
 
     /// The client's server is gone, and its session with it.
     fn end_session(&mut self, id: ClientId, server: &Server, reason: &str, now: Instant) {
+        self.arm_pool_idle(pool_id, now);
         let Some(client) = self.clients.get_mut(id.0) else { return };
         client.link = None;
         // It has read the server's own FATAL, and a second one would only hide it; or it is in the middle of a message,

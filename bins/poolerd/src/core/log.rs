@@ -1,7 +1,7 @@
 //! Log lines as data: the shell decides how they look and where they go.
 
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub use sluice_unix::log::Level;
 
@@ -60,6 +60,8 @@ events! {
     AutoDatabase = "auto_database",
     /// A database is forgotten.
     DropDatabase = "drop_database",
+    /// A pool that nobody uses is forgotten.
+    DropPool = "drop_pool",
     /// Averages of the period.
     Stats = "stats",
     /// A console command was given.
@@ -162,6 +164,19 @@ impl Core {
         };
         let text = format!("{}/{}: {text}", database.name, user.name);
         self.push_line(level, event, None, text);
+    }
+
+    pub(super) fn log_idle_pool(&mut self, id: PoolId, age: Duration) {
+        let Some(pool) = self.pools.get(id.0) else { return };
+        let (Some(database), Some(user)) = (self.databases.get(pool.database.0), self.users.get(pool.user.0))
+        else {
+            return;
+        };
+        let (database, user, age_s) = (&database.name, &user.name, age.as_secs());
+        let text = format!(
+            "cleaning up idle pool for user {user} on db {database} because: pool idle timeout (age= {age_s}s)"
+        );
+        self.log_plain(Level::Log, Event::DropPool, &text);
     }
 
     pub(super) fn log_login_attempt(&mut self, id: ClientId) {

@@ -64,8 +64,8 @@ pub(super) struct Pool {
     pub(super) welcome: Option<Rc<Welcome>>,
     pub(super) stats: Stats,
     pub(super) pressure: super::pressure::Gauge,
-    /// When the last client left; `None` while there are clients.
-    pub(super) last_client_at: Option<Instant>,
+    /// When the last client or server left.
+    pub(super) unused_since: Instant,
     /// Derived from the database's own password at an earlier login.
     pub(super) scram_keys: Option<Derived>,
     pub(super) last_lifetime_close: Option<Instant>,
@@ -94,7 +94,7 @@ impl Pool {
             welcome: None,
             stats: Stats::default(),
             pressure: super::pressure::Gauge::new(now),
-            last_client_at: Some(now),
+            unused_since: now,
             scram_keys: None,
             last_lifetime_close: None,
             warned_listen: false,
@@ -123,6 +123,11 @@ impl Pool {
 
     pub(super) fn all_clients(&self) -> u32 {
         self.clients.iter().sum()
+    }
+
+    /// Has it neither clients nor servers?
+    pub(super) fn is_unused(&self) -> bool {
+        self.all_clients() == 0 && self.servers.iter().all(|&count| count == 0)
     }
 
     /// The queue, oldest first, abandoned places left out.
