@@ -84,7 +84,7 @@ impl Core {
                         policy.and_then(|p| p.query_wait_timeout),
                         "query_wait_timeout",
                     ),
-                    None,
+                    after(client.waiting_since, policy.and_then(|p| p.query_timeout), "query_timeout"),
                 ]
             }
             ClientState::Waiting => [

@@ -257,6 +257,13 @@ impl Core {
         self.log_server(Level::Warning, Event::Server, id, text.to_owned());
     }
 
+    pub(super) fn log_apply(&mut self, id: ClientId, sql: &[u8]) {
+        if self.config.global.verbose > 0 {
+            let text = format!("varcache_apply: {}", String::from_utf8_lossy(sql));
+            self.log_client(Level::Debug, Event::Parameters, id, text);
+        }
+    }
+
     pub(super) fn log_canonical(&mut self, id: ClientId, at: usize, old: &[u8], new: &[u8]) {
         if self.config.global.verbose == 0 {
             return;

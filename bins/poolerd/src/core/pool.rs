@@ -285,6 +285,7 @@ impl Core {
             let mut sql = Vec::new();
             client.vars.write_sets(&server.vars, &self.tracked, &mut sql);
             client.held = true;
+            self.log_apply(client_id, &sql);
             self.run_task(server_id, Task::SetVars, &sql, now);
         }
         self.arm_server(server_id, now);

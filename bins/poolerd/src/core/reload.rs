@@ -134,6 +134,9 @@ impl Core {
             server.close_needed = true;
             if matches!(server.state, super::ServerState::Idle | super::ServerState::Used) {
                 self.close_server(id, "obsolete connection", now);
+            } else if let Some(client) = server.link {
+                // server_fast_close does not wait for the client to leave.
+                self.release_if_done(client, now);
             }
         }
     }
