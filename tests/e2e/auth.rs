@@ -37,6 +37,18 @@ fn check(pooler: &Pooler, context: &str, text: &str) {
 }
 
 #[test]
+fn names_that_never_got_in_are_forgotten() {
+    let postgres = Postgres::start();
+    let pooler = Config::new(&postgres).set("auth_type", "scram-sha-256").start();
+    let before = pooler.show("USERS").column("name");
+    for number in 0..10 {
+        let stranger = format!("stranger {number}");
+        pooler.login(&stranger, "postgres").password("x").connect().unwrap_err();
+    }
+    pooler.until("USERS", |users| users.column("name") == before);
+}
+
+#[test]
 fn clients_log_in_with_every_kind_of_secret() {
     let postgres = Postgres::start();
     let plain = "secret of alice".to_owned();

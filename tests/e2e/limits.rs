@@ -121,6 +121,20 @@ fn idle_transaction_timeout_ends_an_idle_transaction_only() {
 }
 
 #[test]
+fn transaction_timeout_holds_for_every_transaction_of_a_session() {
+    for mode in ["transaction", "session"] {
+        let (_postgres, pooler) =
+            scene(|config| config.set("transaction_timeout", "1").set("pool_mode", mode));
+        let mut client = pooler.client("alice");
+        for _ in 0..2 {
+            client.rows("BEGIN; SELECT 1; COMMIT");
+        }
+        client.query("BEGIN").unwrap();
+        ends_with(&mut client, "08P01", "transaction timeout");
+    }
+}
+
+#[test]
 fn client_idle_timeout_ends_idle_clients_only() {
     let (_postgres, pooler) = scene(|config| config.set("client_idle_timeout", "1"));
     let mut idle = pooler.client("alice");

@@ -89,6 +89,36 @@ pub(crate) fn defaults() -> Values {
     pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
+/// Settings that may or may not be there.
+fn some_settings(rng: &mut Rng) -> Vec<String> {
+    let mut settings = Vec::new();
+    let lines = [
+        "server_check_delay = 0",
+        "server_lifetime = 1",
+        "server_lifetime = 0",
+        "server_idle_timeout = 1",
+        "server_round_robin = 1",
+        "server_reset_query_always = 1",
+        "unnamed_statement_bytes = 40",
+        "min_pool_size = 1",
+        "on_client_loss = close",
+        "on_client_loss = drain",
+        "on_client_loss = cancel",
+        "server_check_query = select 1",
+    ];
+    for line in lines {
+        if rng.chance(1, 6) {
+            settings.push(line.to_owned());
+        }
+    }
+    for (key, _) in TIMEOUTS {
+        if rng.chance(1, 12) {
+            settings.push(format!("{key} = 0.{}", rng.between(1, 9)));
+        }
+    }
+    settings
+}
+
 impl Plan {
     pub(crate) fn new(rng: &mut Rng) -> Self {
         let mode = ["transaction", "transaction", "transaction", "transaction", "session", "statement"]
@@ -129,31 +159,7 @@ impl Plan {
             admin: often(4, 40),
             garbage: often(6, 20),
         };
-        let mut settings = Vec::new();
-        let lines = [
-            "server_check_delay = 0",
-            "server_lifetime = 1",
-            "server_lifetime = 0",
-            "server_idle_timeout = 1",
-            "server_round_robin = 1",
-            "server_reset_query_always = 1",
-            "unnamed_statement_bytes = 40",
-            "min_pool_size = 1",
-            "on_client_loss = close",
-            "on_client_loss = drain",
-            "on_client_loss = cancel",
-            "server_check_query = select 1",
-        ];
-        for line in lines {
-            if rng.chance(1, 6) {
-                settings.push(line.to_owned());
-            }
-        }
-        for (key, _) in TIMEOUTS {
-            if rng.chance(1, 12) {
-                settings.push(format!("{key} = 0.{}", rng.between(1, 9)));
-            }
-        }
+        let settings = some_settings(rng);
         Plan {
             mode,
             clients: rng.between(2, 12),

@@ -237,8 +237,9 @@ impl Sessions {
                 return Pumped::Rest;
             }
             if let Some(kept) = link.conn.take_kept() {
-                match self.pump_kept(core, peer, kept, scratch, now) {
+                match self.pump_kept(core, peer, kept, scratch, &mut moved, now) {
                     Some(end) => return end,
+                    None if self.budget > 0 && moved >= self.budget => return Pumped::Again,
                     None => continue,
                 }
             }
@@ -275,6 +276,7 @@ impl Sessions {
         peer: Peer,
         mut kept: Box<Buf>,
         scratch: &mut [u8],
+        moved: &mut usize,
         now: Instant,
     ) -> Option<Pumped> {
         let Some(link) = self.find(peer) else {
@@ -286,6 +288,7 @@ impl Sessions {
             let end = match link.conn.read(scratch) {
                 Read::Data(count, _) => {
                     kept.append(&scratch[..count]);
+                    *moved += count;
                     None
                 }
                 Read::WouldBlock => Some(Pumped::Rest),

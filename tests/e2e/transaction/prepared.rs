@@ -121,6 +121,23 @@ fn deallocate_all_and_discard_all_forget_every_statement() {
 }
 
 #[test]
+fn in_one_batch_a_statement_behind_deallocate_all_is_prepared_anew() {
+    let (_postgres, pooler) = pool(1);
+    prepare(&mut pooler.client("alice"), "theirs", "SELECT 'shared'");
+    for command in ["DEALLOCATE ALL", "DISCARD ALL"] {
+        let mut client = pooler.client("alice");
+        prepare(&mut client, "command", command);
+        let bytes = [
+            [bind("", "command", &[]), execute("", 0)].concat(),
+            [parse("mine", "SELECT 'shared'"), bind("", "mine", &[]), execute("", 0), sync()].concat(),
+        ];
+        let reply = client.exchange(&bytes.concat()).unwrap();
+        assert_eq!((reply.tags().as_str(), reply.value().as_str()), ("2C12DCZ", "shared"), "{command}");
+        assert_eq!(run(&mut client, "mine", &[]).value(), "shared", "{command}");
+    }
+}
+
+#[test]
 fn a_failed_parse_registers_nothing() {
     let (_postgres, pooler) = pool(1);
     let mut client = pooler.client("alice");
@@ -185,6 +202,8 @@ fn one_pipeline_may_prepare_more_than_the_server_keeps() {
     let reply = client.exchange(&bytes).unwrap();
     assert_eq!(reply.tags(), "12DC".repeat(6) + "Z");
     assert_eq!(run(&mut client, "s0", &[]).value(), "0");
+    assert_eq!(prepare(&mut client, "last", "SELECT 'last'").tags(), "1Z");
+    assert_eq!(client.value("SELECT count(*) FROM pg_prepared_statements"), "2", "the others make room");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::{pool, pool_with, until_running};
 use sluice_tests::message::{bind, execute, extended, parse, query, terminate};
-use sluice_tests::{Client, Pooler};
+use sluice_tests::{Client, PATIENCE, Pooler};
 
 /// The backend that serves the pool of one now.
 fn backend(pooler: &Pooler) -> String {
@@ -49,6 +49,25 @@ fn in_a_running_query_it_is_cancelled_and_the_server_kept() {
         until_running(&postgres, "pg_sleep", "t");
         leave(client, reset);
         until_running(&postgres, "pg_sleep", "f");
+        assert_eq!(backend(&pooler), pid);
+    }
+}
+
+#[test]
+fn without_reading_a_large_result_it_leaves_the_server_to_others() {
+    let (postgres, pooler) = pool(1);
+    let pid = backend(&pooler);
+    for reset in [false, true] {
+        let mut client = pooler.client("alice");
+        client.send(&query("SELECT repeat('x', 1000) FROM generate_series(1, 100000)")).unwrap();
+        // The result has filled every buffer on its way.
+        let stopped =
+            format!("SELECT count(*) FROM pg_stat_activity WHERE pid = {pid} AND wait_event = 'ClientWrite'");
+        let deadline = std::time::Instant::now() + PATIENCE;
+        while postgres.sql(&stopped) != [["1"]] {
+            assert!(std::time::Instant::now() < deadline, "the result is written out");
+        }
+        leave(client, reset);
         assert_eq!(backend(&pooler), pid);
     }
 }

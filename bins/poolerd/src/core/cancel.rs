@@ -9,10 +9,11 @@ use std::time::Instant;
 
 use sluice_wire::pg::frontend;
 
-use super::client::{ClientState, Departure, Refusal};
-use super::effect::{Effect, Peer};
+use super::client::{Address, ClientState, Departure, Refusal};
+use super::effect::{Effect, Endpoint, Peer};
 use super::server::{Server, ServerState, Task};
 use super::{ClientId, Core, ServerId};
+use crate::config::Host;
 
 /// One CancelRequest of ours on its way.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub(super) struct CancelRun {
     /// The client connection that asked, if one did.
     asker: Option<ClientId>,
     sent: bool,
+    /// PostgreSQL has closed the connection: what the request was to do is done.
+    over: bool,
 }
 
 impl CancelRun {
@@ -98,13 +101,16 @@ impl Core {
     pub(super) fn cancel_server(&mut self, target: ServerId, asker: Option<ClientId>, now: Instant) {
         let Some(server) = self.servers.get_mut(target.0) else { return };
         server.cancels += 1;
-        let (pool_id, epoch, endpoint) = (server.pool, server.epoch, Rc::clone(&server.endpoint));
-        // The very backend: a name may mean another host by now.
-        let address = server.peer;
+        let (pool_id, epoch, address) = (server.pool, server.epoch, server.peer);
+        // The very backend: a name may mean several hosts, or another one by now.
+        let endpoint = match address {
+            Some(Address::Tcp(at)) => Rc::new(Endpoint { host: Host::Ip(at.ip()), port: at.port() }),
+            _ => Rc::clone(&server.endpoint),
+        };
         let mut connection = Server::new(self, pool_id, Rc::clone(&endpoint), now);
         connection.state = ServerState::ActiveCancel;
         connection.peer = address;
-        connection.cancel = Some(Box::new(CancelRun { target, epoch, asker, sent: false }));
+        connection.cancel = Some(Box::new(CancelRun { target, epoch, asker, sent: false, over: false }));
         let id = ServerId(self.servers.insert(connection));
         if let Some(pool) = self.pools.get_mut(pool_id.0) {
             pool.servers[ServerState::ActiveCancel as usize] += 1;
@@ -133,6 +139,14 @@ impl Core {
         }
     }
 
+    /// PostgreSQL has closed a cancel connection, as it does when the request is carried out.
+    pub(super) fn cancel_over(&mut self, id: ServerId, now: Instant) {
+        if let Some(run) = self.servers.get_mut(id.0).and_then(|s| s.cancel.as_mut()) {
+            run.over = true;
+        }
+        self.close_server(id, "successfully sent cancel request", now);
+    }
+
     /// A cancel connection has ended, one way or the other.
     pub(super) fn cancel_ended(&mut self, run: &CancelRun, now: Instant) {
         if let Some(asker) = run.asker {
@@ -141,6 +155,8 @@ impl Core {
         }
         let Some(server) = self.servers.get_mut(run.target.0) else { return };
         server.cancels -= 1;
+        // Given up before PostgreSQL has closed it: the request may yet be read, and hit whoever has the server then.
+        server.close_needed |= run.sent && !run.over;
         if server.cancels == 0 && server.state == ServerState::BeingCanceled {
             self.release_server(run.target, now);
         }

@@ -1,7 +1,8 @@
 //! What happens because time has passed.
 //!
-//! Each connection, pool and database has at most one timer pending. A timer is a hint: when it fires the owner's
-//! real deadline is worked out anew, so that a deadline that moved on costs nothing until then.
+//! Each connection and pool knows the soonest timer it has pending. A timer is a hint: when it fires the owner's
+//! real deadline is worked out anew, so that a deadline that moved on costs nothing until then. One that was overtaken
+//! by a sooner one ends when it fires, so that timers do not gather.
 
 use std::time::{Duration, Instant};
 
@@ -113,7 +114,9 @@ impl Core {
     }
 
     fn client_tick(&mut self, id: ClientId, now: Instant) {
-        let Some(client) = self.clients.get_mut(id.0) else { return };
+        let Some(client) = self.clients.get_mut(id.0).filter(|c| c.timer.is_some_and(|at| at <= now)) else {
+            return;
+        };
         client.timer = None;
         if self.notify_at(id).is_some_and(|at| at <= now) {
             self.notify_queued(id);
@@ -203,7 +206,9 @@ impl Core {
     }
 
     fn server_tick(&mut self, id: ServerId, now: Instant) {
-        let Some(server) = self.servers.get_mut(id.0) else { return };
+        let Some(server) = self.servers.get_mut(id.0).filter(|s| s.timer.is_some_and(|at| at <= now)) else {
+            return;
+        };
         server.timer = None;
         let (state, link, pool) = (server.state, server.link, server.pool);
         match self.server_deadline(id) {
@@ -256,7 +261,9 @@ impl Core {
     }
 
     fn pool_tick(&mut self, id: PoolId, now: Instant) {
-        let Some(pool) = self.pools.get_mut(id.0) else { return };
+        let Some(pool) = self.pools.get_mut(id.0).filter(|p| p.timer.is_some_and(|at| at <= now)) else {
+            return;
+        };
         pool.timer = None;
         self.open_if_wanted(id, now);
         self.keep_minimum(id, now);
@@ -378,5 +385,41 @@ impl Core {
     pub(super) fn servers_of(&self, pool: PoolId) -> Vec<ServerId> {
         let of_pool = self.servers.iter().filter(|(_, s)| s.pool == pool);
         of_pool.map(|(key, _)| ServerId(key)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::config::{self, Overrides};
+    use crate::core::{Address, Seeds};
+
+    #[test]
+    fn an_overtaken_timer_leaves_none_behind() {
+        let text = "[databases]\n[pgbouncer]\nauth_type = trust\nclient_login_timeout = 60\n";
+        let snapshot = config::parse(Path::new("test.ini"), text, &Overrides::default()).unwrap();
+        let now = Instant::now();
+        let seeds = Seeds {
+            epoch: (now, SystemTime::UNIX_EPOCH),
+            random: [7; 32],
+            uid: 1000,
+            local_text: |_| String::new(),
+        };
+        let mut core = Core::new(Arc::new(snapshot), seeds);
+        let address = Address::Tcp(([127, 0, 0, 1], 6432).into());
+        let id = core.client_connected(address, address, now);
+        let pending = core.timers.len();
+        for second in 1..10 {
+            let at = now + Duration::from_secs(second);
+            core.timers.schedule(at, Tick::Client(id));
+            core.handle_timeout(at);
+            assert_eq!(core.timers.len(), pending, "after {second} s");
+        }
+        core.handle_timeout(now + Duration::from_secs(60));
+        assert_eq!(core.clients.len(), 0, "the one that counts still fires");
     }
 }

@@ -81,6 +81,9 @@ impl Core {
                 user.clients -= 1;
             }
         }
+        if let Some(user) = client.user {
+            self.forget_stranger(user);
+        }
         self.effects.push_back(Effect::Close(Peer::Client(id)));
         if let Some(server) = client.link {
             let mid_message = client.mid_message();
@@ -89,6 +92,8 @@ impl Core {
         if let Some(pool) = client.pool {
             self.client_left(pool, now);
         }
+        drop(client);
+        self.definitions.trim();
         self.end_shutdown();
     }
 
@@ -102,6 +107,8 @@ impl Core {
             let reason = "client disconnect before everything was sent to the server";
             return self.close_server(id, reason, now);
         }
+        // It may have been stopped because the client did not read, and its input be so full that no event will come.
+        self.effects.push_back(Effect::Pump(Peer::Server(id)));
         if server.is_clean() && server.task == Task::None {
             return self.finish_server(id, now);
         }
@@ -233,7 +240,7 @@ impl Core {
         let Some(server) = self.servers.get(id.0) else { return };
         match server.state {
             ServerState::Login => self.login_failed(id, None, "server conn crashed?", now),
-            ServerState::ActiveCancel => self.close_server(id, "successfully sent cancel request", now),
+            ServerState::ActiveCancel => self.cancel_over(id, now),
             _ => self.close_server(id, "server conn crashed?", now),
         }
     }
@@ -322,6 +329,7 @@ impl Core {
                 }
             }
         }
+        self.arm_pool_idle(pool_id, now);
         if may_say_goodbye(&server) {
             self.outbox.write(Peer::Server(id), frontend::terminate);
         }
@@ -337,7 +345,6 @@ impl Core {
 
     /// The client's server is gone, and its session with it.
     fn end_session(&mut self, id: ClientId, server: &Server, reason: &str, now: Instant) {
-        self.arm_pool_idle(pool_id, now);
         let Some(client) = self.clients.get_mut(id.0) else { return };
         client.link = None;
         // It has read the server's own FATAL, and a second one would only hide it; or it is in the middle of a message,

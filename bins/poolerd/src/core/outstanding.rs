@@ -199,9 +199,9 @@ impl Outstanding {
         self.queue.iter().skip(1).all(|r| matches!(r.kind, Kind::Sync | Kind::CopyEnd))
     }
 
-    /// Is a Sync queued?
-    pub(super) fn has_sync(&self) -> bool {
-        self.queue.iter().any(|r| r.kind == Kind::Sync)
+    /// Is an answer to such a message owed?
+    pub(super) fn has(&self, kind: Kind) -> bool {
+        self.queue.iter().any(|r| r.kind == kind)
     }
 
     /// Is there an extended batch that has not been ended? Its messages may all have been answered (after a Flush), but

@@ -15,6 +15,10 @@ const SERVER_NAME: &str = "PGBOUNCER_";
 /// Sent for a name the client never prepared, so that the server itself raises the error (26000).
 pub(super) const UNKNOWN_NAME: &[u8] = b"PGBOUNCER_0";
 
+/// A text of this size is forgotten as soon as nobody refers to it. Smaller ones wait for a sweep: at most twice as
+/// many as are in use, or 256, which at this size is 16 MB.
+const LARGE_BYTES: usize = 64 * 1024;
+
 /// One definition.
 #[derive(Debug)]
 pub(super) struct Statement {
@@ -64,6 +68,8 @@ pub(super) struct Definitions {
     by_text: HashSet<ByDefinition>,
     last_id: u64,
     sweep_at: usize,
+    /// Those too large to lie about once nobody refers to them.
+    large: Vec<Rc<Statement>>,
 }
 
 impl Definitions {
@@ -72,6 +78,7 @@ impl Definitions {
         if let Some(known) = self.by_text.get(definition) {
             return Rc::clone(&known.0);
         }
+        self.trim();
         if self.by_text.len() >= self.sweep_at.max(256) {
             self.by_text.retain(|s| Rc::strong_count(&s.0) > 1);
             self.sweep_at = self.by_text.len() * 2;
@@ -81,7 +88,23 @@ impl Definitions {
         let server_name = format!("{SERVER_NAME}{id}").into_bytes().into();
         let statement = Rc::new(Statement { id, definition: definition.into(), server_name });
         self.by_text.insert(ByDefinition(Rc::clone(&statement)));
+        if definition.len() >= LARGE_BYTES {
+            self.large.push(Rc::clone(&statement));
+        }
         statement
+    }
+
+    /// Forgets the large texts nobody refers to any more. Few are large, so this may be asked for often.
+    pub(super) fn trim(&mut self) {
+        let by_text = &mut self.by_text;
+        self.large.retain(|statement| {
+            // One reference is of this list, one of the set.
+            let used = Rc::strong_count(statement) > 2;
+            if !used {
+                by_text.remove(statement.definition());
+            }
+            used
+        });
     }
 }
 
@@ -365,5 +388,19 @@ mod tests {
             all.intern(&n.to_be_bytes());
         }
         assert!(all.by_text.len() <= 512);
+    }
+
+    #[test]
+    fn large_definitions_nobody_uses_are_forgotten_at_once() {
+        let mut all = Definitions::default();
+        let used = all.intern(&vec![b'u'; LARGE_BYTES]);
+        drop(all.intern(&vec![b'x'; LARGE_BYTES]));
+        drop(all.intern(&vec![b's'; LARGE_BYTES - 1]));
+        all.trim();
+        assert_eq!((all.by_text.len(), all.large.len()), (2, 1));
+        assert!(Rc::ptr_eq(&used, &all.intern(&vec![b'u'; LARGE_BYTES])));
+        drop(used);
+        all.trim();
+        assert_eq!((all.by_text.len(), all.large.len()), (1, 0));
     }
 }

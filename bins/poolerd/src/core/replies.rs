@@ -221,6 +221,7 @@ impl Core {
         {
             names.clear();
         }
+        self.definitions.trim();
     }
 
     fn on_copy_in(&mut self, id: ServerId, message: Message<'_>) -> Step {
@@ -352,7 +353,7 @@ impl Core {
         let (statement, unnamed) = (head.statement.clone(), head.changes.unnamed.is_some());
         if !kind.ends_by_ready() {
             server.failed = true;
-            server.skipping = !server.outstanding.has_sync();
+            server.skipping = !server.outstanding.has(Kind::Sync);
         }
         let link = server.link;
         if let Some(statement) = &statement

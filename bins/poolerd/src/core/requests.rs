@@ -223,6 +223,7 @@ impl Core {
                 client.query_since = Some(now);
                 self.arm_client(id, now);
             }
+            self.begin_transaction(id, server_id, now);
         }
         let Some(server) = self.servers.get_mut(server_id.0) else { return Step::Closed };
         let tag = message.header.tag;
@@ -246,6 +247,17 @@ impl Core {
             frontend::FLUSH => self.on_flush(id, server_id, message),
             frontend::COPY_DONE | frontend::COPY_FAIL => self.on_copy_end(id, server_id, message),
             _ => self.relay(id, server_id, message),
+        }
+    }
+
+    /// A client that keeps its server from one transaction to the next begins another.
+    #[inline]
+    fn begin_transaction(&mut self, id: ClientId, server_id: ServerId, now: Instant) {
+        if let Some(client) = self.clients.get_mut(id.0)
+            && client.transaction_since.is_none()
+        {
+            client.transaction_since = Some(now);
+            self.arm_server(server_id, now);
         }
     }
 

@@ -311,6 +311,19 @@ impl Core {
         id
     }
 
+    /// Drops a name nobody uses and no file knows, or anybody could fill the memory with logins that fail.
+    pub(super) fn forget_stranger(&mut self, id: UserId) {
+        let Some(user) = self.users.get(id.0).filter(|u| u.clients == 0 && u.servers == 0) else { return };
+        let name = &*user.name;
+        let known = self.config.users.contains_key(name)
+            || self.config.secrets.secret(name).is_some()
+            || self.databases.iter().any(|(_, d)| d.config.user.as_deref() == Some(name))
+            || self.pools.iter().any(|(_, pool)| pool.user == id);
+        if !known && let Some(user) = self.users.remove(id.0) {
+            self.user_names.remove(&user.name);
+        }
+    }
+
     pub(super) fn pool(&mut self, database: DatabaseId, user: UserId, now: Instant) -> PoolId {
         if let Some(&id) = self.pool_names.get(&(database, user)) {
             return id;

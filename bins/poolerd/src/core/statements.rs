@@ -153,13 +153,14 @@ impl Core {
         let Some((_, server)) = self.pair(id, server_id) else { return Step::Closed };
         let batch = server.outstanding.batch();
         // Whether a Parse succeeds depends on the transaction it meets, which earlier batches decide; in one that has
-        // failed the server itself has to answer, and for that the statement is closed there first.
+        // failed the server itself has to answer, and for that the statement is closed there first. So it is behind
+        // an Execute of the same batch, which may be the DEALLOCATE ALL after which the server has it no more.
         let unsettled = server.outstanding.syncs() > 0;
-        let failed = server.status == TransactionStatus::Failed;
+        let doubtful = server.status == TransactionStatus::Failed || server.outstanding.has(Kind::Execute);
         let known = match server.statements.find(&statement, batch) {
             Lookup::Unsettled => return self.hold(id, server_id),
             Lookup::Found(Freshness::Usable) if unsettled => return self.hold(id, server_id),
-            Lookup::Found(Freshness::Usable) if failed => {
+            Lookup::Found(Freshness::Usable) if doubtful => {
                 self.close_on_server(id, server_id, &statement);
                 false
             }
@@ -417,7 +418,7 @@ impl Core {
         Ensured::Ready
     }
 
-    /// Closes the least recently used statement if the server would hold too many, and `statement` if it is stale.
+    /// Closes the least recently used statements if the server would hold too many, and `statement` if it is stale.
     fn make_room(&mut self, id: ClientId, server_id: ServerId, statement: &Rc<Statement>) {
         let limit = self.config.global.max_prepared_statements as usize;
         let Some((_, server)) = self.pair(id, server_id) else { return };
