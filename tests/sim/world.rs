@@ -6,14 +6,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use poolerd::core::{Address, ClientId, ControlId, Core, Effect, Origin, Outcome, Peer, Seeds, ServerId};
 use sluice_check::Rng;
-use sluice_wire::pg::frontend;
 
 use crate::client::{Client, Stage};
 use crate::plan::{Plan, defaults};
 use crate::port::Port;
 use crate::server::{Login, News, Server};
 use crate::session::Step;
-use crate::trace::Trace;
+use crate::trace::{Trace, owner_of, shown};
 
 /// Closing reasons that mean the core has lost count of a server that did nothing wrong.
 const DEFECTS: [&str; 6] = [
@@ -613,22 +612,4 @@ impl World {
         self.core.handle_timeout(self.now);
         self.apply(&[]);
     }
-}
-
-/// The client whose statement has this name.
-fn owner_of(id: &str) -> usize {
-    let digits = |text: &str| text.find('.').and_then(|end| text[..end].parse().ok());
-    id.match_indices('c').find_map(|(at, _)| digits(&id[at + 1..])).expect("every statement has a marker")
-}
-
-/// Messages to a server, for the trace.
-fn shown(bytes: &[u8]) -> String {
-    let text: String = bytes.iter().map(|&b| if (32..127).contains(&b) { b as char } else { '.' }).collect();
-    if bytes == frontend_terminate() { "Terminate".to_owned() } else { text }
-}
-
-fn frontend_terminate() -> Vec<u8> {
-    let mut bytes = Vec::new();
-    frontend::terminate(&mut bytes);
-    bytes
 }
