@@ -14,11 +14,12 @@ use std::process::Command;
 const MAX_LINES: usize = 620;
 
 /// Our crates and the ones of ours that each may import (ARCHITECTURE.md, "Who may import whom").
-const DIRECTIONS: [(&str, &[&str]); 6] = [
+const DIRECTIONS: [(&str, &[&str]); 7] = [
     ("sluice-wire", &[]),
     ("sluice-cli", &[]),
     ("sluice-check", &[]),
     ("sluice-unix", &["sluice-wire"]),
+    ("sluice-gateway", &["sluice-unix", "sluice-wire"]),
     ("poolerd", &["sluice-cli", "sluice-unix", "sluice-wire"]),
     ("sluice-tests", &["sluice-check", "sluice-wire", "sluice-unix", "sluice-cli", "poolerd"]),
 ];

@@ -1,0 +1,8 @@
+//! The HTTP/1.1 gateway of two programs: machines that decide, and a thin shell that moves bytes.
+//!
+//! The programs differ in one thing, their [`gate::Gate`]: throttle-proxy's limits rates and concurrency, breaker-proxy's
+//! is a circuit. Everything else, from the framing of a message to the pool of origin connections, is here once.
+
+pub mod code;
+pub mod gate;
+pub mod metrics;
