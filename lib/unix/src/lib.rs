@@ -7,6 +7,7 @@
 //! Only this crate names `mio`, `nix` and `signal-hook`; only [`stream`] and [`listener`] name a socket type;
 //! only `raw` holds `unsafe`.
 
+pub mod blocking;
 pub mod buf;
 pub mod conn;
 pub mod control;

@@ -106,7 +106,7 @@ impl<K: Send + 'static> Resolver<K> {
     }
 }
 
-fn lookup(host: &str) -> io::Result<Vec<IpAddr>> {
+pub(crate) fn lookup(host: &str) -> io::Result<Vec<IpAddr>> {
     let mut addresses: Vec<IpAddr> = Vec::new();
     for address in (host, 0).to_socket_addrs()? {
         if !addresses.contains(&address.ip()) {

@@ -17,10 +17,12 @@ mod tests;
 use crate::control::{Answer, Request};
 use crate::line::{Lines, Next};
 use crate::pg::backend::{self, Authentication};
+use crate::pg::conninfo;
 use crate::pg::error::{ErrorResponse, Fields, Severity, replace_in_fields};
 use crate::pg::frame::{self, HEADER_LEN};
 use crate::pg::frontend::{self, BindHead, Execute, Parse, SaslInitial, Target};
 use crate::pg::login::{Credentials, Login, LoginError, StartupParams, Step, body_len_max};
+use crate::pg::query::{Conversation, Failure, Limits, Outcome, ROW_BYTES};
 use crate::pg::scram::{
     ClientExchange, Derived, ITERATIONS_MAX, Keys, MESSAGE_LEN_MAX, NONCE_LEN, ScramError, ScramSecret,
     Secret, ServerExchange, ServerStep, derive,
@@ -166,6 +168,13 @@ pub fn backend(data: &[u8]) {
     if let Ok(tag) = backend::command_tag(data) {
         assert_rebuilt(data, |out| backend::command_complete(out, tag));
     }
+    if let Ok((count, values)) = backend::read_data_row(data) {
+        assert_eq!(values.clone().count(), usize::from(count));
+        assert!(values.flatten().map(<[u8]>::len).sum::<usize>() <= data.len());
+    }
+    if let Ok(columns) = backend::read_row_description(data) {
+        assert!(columns.len() * 19 <= data.len());
+    }
     let values = || data.split(|&byte| byte == 0).map(|value| Some(value).filter(|value| !value.is_empty()));
     assert_one_message(|out| backend::data_row(out, values()));
     assert_one_message(|out| backend::parameter_status(out, data, data));
@@ -303,6 +312,61 @@ pub fn login(data: &[u8]) {
             }
         }
     }
+}
+
+/// The reply to a query, behind a good login, of a server that sends these bytes: whole and in two pieces.
+pub fn query(data: &[u8]) {
+    let whole = conversation(&[data]);
+    let cut = data.first().map_or(0, |&byte| usize::from(byte)).min(data.len());
+    let (head, tail) = data.split_at(cut);
+    let (outcome, failure) = conversation(&[head, tail]);
+    // A failure hides the answer before it only if both came in one piece.
+    assert_eq!(failure, whole.1);
+    assert!(outcome == whole.0 || failure.is_some());
+    if let Some(Outcome::Answered(Ok(reply))) = whole.0 {
+        assert_eq!(reply.rows().count(), reply.row_count());
+        assert!(reply.rows().all(|row| row.count() == reply.columns().len()));
+        let held: usize = reply.rows().flatten().flatten().map(<[u8]>::len).sum();
+        assert!(held + reply.row_count() * ROW_BYTES <= REPLY_BYTES);
+    }
+}
+
+/// Little enough for a short input to go beyond.
+const REPLY_BYTES: usize = 64;
+
+fn conversation(pieces: &[&[u8]]) -> (Option<Outcome>, Option<Failure>) {
+    let limits = Limits { message_bytes: 48, reply_bytes: REPLY_BYTES };
+    let credentials = Credentials { user: b"anna".to_vec(), secret: None, scram_keys: None };
+    let mut talk = Conversation::new(Login::new(StartupParams::default(), credentials, *NONCE), limits);
+    let mut welcome = Vec::new();
+    backend::authentication_ok(&mut welcome);
+    backend::ready_for_query(&mut welcome, backend::TransactionStatus::Idle);
+    assert_eq!(talk.handle(&welcome, &mut Vec::new()), Ok(Some(Outcome::LoggedIn)));
+    assert_eq!(talk.query(b"SELECT", &mut Vec::new()), Ok(()));
+    let mut outcome = None;
+    for piece in pieces {
+        let mut out = Vec::new();
+        match talk.handle(piece, &mut out) {
+            Ok(found) => outcome = found.or(outcome),
+            Err(failure) => return (outcome, Some(failure)),
+        }
+        assert!(out.is_empty(), "behind the login there is nothing to answer");
+    }
+    (outcome, None)
+}
+
+/// Connection strings, service files and password files.
+pub fn conninfo(data: &[u8]) {
+    if let Some(password) = conninfo::passfile_password(data, "h", 1, "d", "u") {
+        assert!(!password.is_empty() && password.len() < data.len());
+    }
+    let text = String::from_utf8_lossy(data);
+    if let Ok(pairs) = conninfo::parse(&text)
+        && let Ok(resolved) = conninfo::resolve(&pairs)
+    {
+        assert!(resolved.port != 0);
+    }
+    let _ = conninfo::service(&text, "s");
 }
 
 /// Whether a server-first message in `stream` could ask for more iterations than a fuzzer has time for.

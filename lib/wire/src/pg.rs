@@ -8,10 +8,12 @@
 //! allocates more than it received; a builder appends exactly one message, whose length field is right.
 
 pub mod backend;
+pub mod conninfo;
 pub mod error;
 pub mod frame;
 pub mod frontend;
 pub mod login;
+pub mod query;
 mod reader;
 pub mod scram;
 mod secret;

@@ -162,6 +162,37 @@ fn logins() {
 }
 
 #[test]
+fn queries() {
+    let column = Column { name: b"id", type_oid: 23, type_len: 4 };
+    let valid = [
+        built(|out| {
+            backend::row_description(out, &[column]);
+            backend::data_row(out, [Some(&b"1"[..])]);
+            backend::data_row(out, [None]);
+            backend::command_complete(out, b"SELECT 2");
+            backend::ready_for_query(out, TransactionStatus::Idle);
+        }),
+        built(|out| {
+            ErrorResponse::new(Severity::Error, SqlState::SYNTAX_ERROR, "no").write(out);
+            backend::ready_for_query(out, TransactionStatus::Idle);
+        }),
+        built(|out| backend::row_description(out, &[])),
+    ];
+    run(9, query, &valid);
+}
+
+#[test]
+fn conninfos() {
+    let valid = [
+        br"host=h port=1 password='a \' b' user = u".to_vec(),
+        b"postgresql://u:p%20@[::1]:5432/d?sslmode=prefer&options=-c%20geqo=off".to_vec(),
+        b"[s]\nhost=h\nport=2\n".to_vec(),
+        b"# c\nh:1:d:u:pass\\:word\n*:*:*:*:x\n".to_vec(),
+    ];
+    run(10, conninfo, &valid);
+}
+
+#[test]
 fn controls() {
     let valid = [
         br#"{"cmd":"show pools","limit":3,"nested":{"a":[1,2.5,null,"\u00e9"]}}"#.to_vec(),
@@ -174,7 +205,8 @@ fn controls() {
 
 #[test]
 fn every_body_on_every_short_input() {
-    let bodies: [Body; 8] = [frame, startup, frontend, backend, error, scram, login, control];
+    let bodies: [Body; 10] =
+        [frame, startup, frontend, backend, error, scram, login, query, conninfo, control];
     for input in sluice_check::exhaustive(b"\0\x01SZ\"", 4) {
         bodies.iter().for_each(|body| body(&input));
     }

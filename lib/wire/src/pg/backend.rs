@@ -225,6 +225,66 @@ pub fn command_tag(body: &[u8]) -> Result<&[u8], Malformed> {
     Ok(tag)
 }
 
+/// The columns in a RowDescription body. Of each, the name and the type are read; the rest is checked for being there.
+///
+/// # Errors
+/// [`Malformed`] unless the body is as many columns as it says.
+pub fn read_row_description(body: &[u8]) -> Result<Vec<Column<'_>>, Malformed> {
+    let mut reader = Reader::new(body);
+    // The count is not trusted with a reservation: each column has to be there.
+    let columns: Result<Vec<_>, _> = (0..reader.u16()?)
+        .map(|_| {
+            let name = reader.string()?;
+            reader.bytes(6)?; // table oid, attribute number
+            let (type_oid, type_len) = (reader.u32()?, reader.u16()?.cast_signed());
+            reader.bytes(6)?; // type modifier, format
+            Ok(Column { name, type_oid, type_len })
+        })
+        .collect();
+    reader.end()?;
+    columns
+}
+
+/// The values of a DataRow, in order; None is NULL.
+#[derive(Clone, Debug)]
+pub struct Values<'a> {
+    /// Behind the count, known to be well-formed.
+    rest: &'a [u8],
+}
+
+/// The number of values in a DataRow body, and the values.
+///
+/// # Errors
+/// [`Malformed`] unless the body is as many values as it says.
+pub fn read_data_row(body: &[u8]) -> Result<(u16, Values<'_>), Malformed> {
+    let mut reader = Reader::new(body);
+    let count = reader.u16()?;
+    let values = Values { rest: reader.rest() };
+    for _ in 0..count {
+        read_value(&mut reader)?;
+    }
+    reader.end()?;
+    Ok((count, values))
+}
+
+impl<'a> Iterator for Values<'a> {
+    type Item = Option<&'a [u8]>;
+
+    fn next(&mut self) -> Option<Option<&'a [u8]>> {
+        let mut reader = Reader::new(self.rest);
+        let value = read_value(&mut reader).ok()?;
+        self.rest = reader.rest();
+        Some(value)
+    }
+}
+
+fn read_value<'a>(reader: &mut Reader<'a>) -> Result<Option<&'a [u8]>, Malformed> {
+    match reader.i32()? {
+        -1 => Ok(None),
+        len => reader.bytes(usize::try_from(len).map_err(|_| Malformed::Value)?).map(Some),
+    }
+}
+
 /// A column of a RowDescription that belongs to no table; its values are text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Column<'a> {

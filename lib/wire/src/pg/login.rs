@@ -90,6 +90,25 @@ pub struct ServerError {
     pub message: String,
 }
 
+impl ServerError {
+    /// Reads the body of an ErrorResponse; what is not there is left out.
+    pub fn read(body: &[u8]) -> Self {
+        let fields = Fields::new(body);
+        let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+        Self {
+            severity: fields.severity().map(text),
+            sqlstate: fields.sqlstate(),
+            message: fields.message().map(text).unwrap_or_default(),
+        }
+    }
+}
+
+impl fmt::Display for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.severity.as_deref().unwrap_or("ERROR"), self.message)
+    }
+}
+
 /// Why a login has failed. Displayed, it is the text for the log and, but for [`LoginError::Server`], for clients.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum LoginError {
@@ -144,9 +163,7 @@ impl fmt::Display for LoginError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("server login failed: ")?;
         match self {
-            Self::Server(error) => {
-                write!(f, "{} {}", error.severity.as_deref().unwrap_or("ERROR"), error.message)
-            }
+            Self::Server(error) => write!(f, "{error}"),
             Self::WrongPasswordType(_) => f.write_str("wrong password type"),
             Self::BadSignature => f.write_str("invalid server signature"),
             Self::NoMechanism => {
@@ -224,7 +241,7 @@ impl Login {
         let malformed = |reason| LoginError::Malformed { tag, reason };
         let (state, step) = match (tag, state) {
             (_, State::Over) => return Err(LoginError::Protocol { tag }),
-            (ERROR_RESPONSE, _) => return Err(LoginError::Server(server_error(body))),
+            (ERROR_RESPONSE, _) => return Err(LoginError::Server(ServerError::read(body))),
             (NOTICE_RESPONSE, state) => (state, Step::Notice(Fields::new(body))),
             (AUTHENTICATION, state) => {
                 let request = Authentication::read(body).map_err(malformed)?;
@@ -324,15 +341,5 @@ fn scram_failure(error: ScramError) -> LoginError {
         ScramError::Signature => LoginError::BadSignature,
         ScramError::KeysDoNotFit => LoginError::WrongPasswordType(Method::Scram),
         error => LoginError::Scram(error),
-    }
-}
-
-fn server_error(body: &[u8]) -> ServerError {
-    let fields = Fields::new(body);
-    let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
-    ServerError {
-        severity: fields.severity().map(text),
-        sqlstate: fields.sqlstate(),
-        message: fields.message().map(text).unwrap_or_default(),
     }
 }
