@@ -6,4 +6,6 @@
 pub mod code;
 pub mod gate;
 pub mod metrics;
+pub mod origins;
+pub mod route;
 pub mod settings;
