@@ -5,10 +5,12 @@
 //! a buffer of the caller and always produce whole, well-formed messages.
 //!
 //! * [`pg`]: the PostgreSQL frontend/backend protocol, version 3.
+//! * [`http`]: HTTP/1.1 for a gateway.
 //! * [`mod@line`]: newline framing with a limit.
 //! * [`control`]: the JSON-lines contract that the programs speak to each other and to their operators.
 
 pub mod control;
 pub mod fuzz;
+pub mod http;
 pub mod line;
 pub mod pg;
