@@ -30,6 +30,18 @@ pub enum ResponseFraming {
     UntilClose,
 }
 
+impl ResponseFraming {
+    /// How the same content is delimited towards a client of `version`: chunks are not for HTTP/1.0, and where the
+    /// origin's connection ends, HTTP/1.1 gets chunks, so that a cut can be told from the end.
+    pub fn towards(self, version: Version) -> Self {
+        match (self, version) {
+            (Self::Chunked | Self::UntilClose, Version::Http10) => Self::UntilClose,
+            (Self::Chunked | Self::UntilClose, Version::Http11) => Self::Chunked,
+            (Self::None | Self::Length(_), _) => self,
+        }
+    }
+}
+
 /// The framing of a request.
 ///
 /// # Errors
@@ -55,14 +67,18 @@ pub(super) fn of_request(version: Version, fields: &Fields) -> Result<RequestFra
     }
 }
 
-/// The framing of a response of `status` to a request of `method`. Fields that frame are checked even where there is no
+/// The framing of a response of `status` to a request of `method`, whose Content-Length is `length`. Fields that frame are checked even where there is no
 /// content: a response with a broken one is not to be trusted.
 ///
 /// # Errors
 /// As for requests; there, too, Content-Length and Transfer-Encoding exclude each other.
-pub(super) fn of_response(method: Method, status: u16, fields: &Fields) -> Result<ResponseFraming, Fault> {
+pub(super) fn of_response(
+    method: Method,
+    status: u16,
+    fields: &Fields,
+    length: Option<u64>,
+) -> Result<ResponseFraming, Fault> {
     let encoded = fields.has(Name::TransferEncoding);
-    let length = response_length(fields)?;
     if encoded && length.is_some() {
         return Err(Fault::LengthAndEncoding);
     }
@@ -78,7 +94,10 @@ pub(super) fn of_response(method: Method, status: u16, fields: &Fields) -> Resul
 }
 
 /// Content-Length of a response: lines and list elements may repeat one value (RFC 9110 §8.6).
-fn response_length(fields: &Fields) -> Result<Option<u64>, Fault> {
+///
+/// # Errors
+/// [`Fault::ContentLength`].
+pub(super) fn response_length(fields: &Fields) -> Result<Option<u64>, Fault> {
     let mut agreed = None;
     let values = fields.all(Name::ContentLength).flat_map(|value| value.split(|&byte| byte == b','));
     for value in values {

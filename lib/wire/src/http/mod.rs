@@ -14,21 +14,30 @@
 //! * [`body`], [`chunked`]: content, in and out.
 //! * [`exchange`]: what may come next on a connection.
 //! * [`forward`], [`forwarded`]: the heads that are sent on. [`answer`]: the answers that are our own.
-//! * [`structured`], [`hints`], [`date`]: fields with a grammar of their own.
+//! * [`structured`], [`hints`], [`date`]: fields with a grammar of their own. [`proxy_protocol`]: what comes before them.
 //! * [`fault`], [`limits`]: the tables of what is refused and of how much is taken.
 
+pub mod answer;
 pub mod body;
 pub mod chunked;
 pub mod connection;
+pub mod date;
+pub mod exchange;
 pub mod fault;
 pub mod fields;
+pub mod forward;
+pub mod forwarded;
 pub mod framing;
+pub mod hints;
 pub mod limits;
 pub mod method;
 pub mod names;
+pub mod proxy_protocol;
 pub mod request;
 pub mod response;
 mod scan;
+pub mod status;
+pub mod structured;
 pub mod target;
 pub mod upgrade;
 

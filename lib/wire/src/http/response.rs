@@ -49,6 +49,7 @@ pub struct ResponseHead {
     version: Version,
     status: u16,
     reason_len: usize,
+    content_length: Option<u64>,
     framing: ResponseFraming,
     connection: Connection,
     fields: Fields,
@@ -61,10 +62,11 @@ impl ResponseHead {
         let line = section.get(..fields_at - 2).unwrap_or_default();
         let (version, status) = status_line(line)?;
         let fields = Fields::read(section, fields_at, limits.fields_max)?;
-        let framing = framing::of_response(method, status, &fields)?;
+        let content_length = framing::response_length(&fields)?;
+        let framing = framing::of_response(method, status, &fields, content_length)?;
         let connection = Connection::of(version, &fields);
         let reason_len = line.len().saturating_sub(STATUS_LEN + 1);
-        Ok(Self { version, status, reason_len, framing, connection, fields })
+        Ok(Self { version, status, reason_len, content_length, framing, connection, fields })
     }
 
     /// The status, 100 to 599.
@@ -90,6 +92,11 @@ impl ResponseHead {
     /// How its content is delimited: the one decision.
     pub fn framing(&self) -> ResponseFraming {
         self.framing
+    }
+
+    /// What Content-Length says, also where there is no content.
+    pub fn content_length(&self) -> Option<u64> {
+        self.content_length
     }
 
     /// Whether the origin's connection may be used again, as far as its head tells: not after HTTP/1.0 with a transfer
