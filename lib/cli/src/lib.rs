@@ -11,3 +11,4 @@ pub mod help;
 pub mod ini;
 pub mod nearest;
 pub mod settings;
+mod words;

@@ -55,8 +55,25 @@ pub enum Kind {
         /// The greatest allowed.
         max: i64,
     },
+    /// A number of bytes with a unit behind it: B, kB, MB, GB, TB or K, M, G, T (powers of 1024), in any letter case.
+    /// Fractions allowed; a bare number is bytes.
+    Size {
+        /// The least allowed, in bytes.
+        min: i64,
+        /// The greatest allowed, in bytes.
+        max: i64,
+    },
+    /// A decimal number, kept to three places.
+    Decimal {
+        /// The least allowed, in thousandths.
+        min: i64,
+        /// The greatest allowed, in thousandths.
+        max: i64,
+    },
     /// One of these words, in any letter case.
     Enum(&'static [&'static str]),
+    /// Some of these words, in any letter case, separated by commas or blanks; at least one.
+    Words(&'static [&'static str]),
     /// Anything.
     Text,
     /// Words separated by commas or blanks.
@@ -86,8 +103,10 @@ pub enum Acted {
 /// A value of some [`Kind`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
-    /// Of [`Kind::Int`] and [`Kind::Bytes`].
+    /// Of [`Kind::Int`], [`Kind::Bytes`] and [`Kind::Size`].
     Int(i64),
+    /// Of [`Kind::Decimal`].
+    Thousandths(i64),
     /// Of [`Kind::Bool`].
     Bool(bool),
     /// Of [`Kind::Seconds`].
@@ -96,6 +115,8 @@ pub enum Value {
     Milliseconds(Duration),
     /// Of [`Kind::Enum`]: the word as the table spells it.
     Word(&'static str),
+    /// Of [`Kind::Words`]: as the table spells them, in the order given.
+    Words(Vec<&'static str>),
     /// Of [`Kind::Text`].
     Text(String),
     /// Of [`Kind::List`] and [`Kind::Addresses`]; the text as it was written, blanks included.
@@ -128,12 +149,32 @@ impl Kind {
             Self::Seconds => time(text, Unit::Second).map(Value::Seconds),
             Self::Milliseconds => time(text, Unit::Millisecond).map(Value::Milliseconds),
             Self::Bytes { min, max } => bytes(text).and_then(|n| within(n, min, max)).map(Value::Int),
+            Self::Size { min, max } => size(text).and_then(|n| within(n, min, max)).map(Value::Int),
+            Self::Decimal { min, max } => {
+                thousandths(text).and_then(|n| within(n, min, max)).map(Value::Thousandths)
+            }
             Self::Enum(words) => word(text, words).map(Value::Word),
+            Self::Words(known) => some_words(text, known).map(Value::Words),
             Self::Text => Some(Value::Text(text.to_owned())),
             Self::List => Some(Value::List(text.to_owned())),
             Self::Addresses => words(text).all(is_address).then(|| Value::List(text.to_owned())),
         }
-        .ok_or_else(|| Expected(self.describe()))
+        .ok_or_else(|| Expected(self.describe_against(text)))
+    }
+
+    /// As [`Kind::describe`], and which of its words is nearest to `text`, if one is near.
+    fn describe_against(self, text: &str) -> Cow<'static, str> {
+        let near = match self {
+            Self::Enum(known) => nearest(text, known.iter().copied()),
+            Self::Words(known) => words(text)
+                .filter(|given| word(given, known).is_none())
+                .find_map(|given| nearest(given, known.iter().copied())),
+            _ => None,
+        };
+        match near {
+            Some(near) => format!("{}; the nearest is {near}", self.describe()).into(),
+            None => self.describe(),
+        }
     }
 
     /// What the kind takes, as a noun phrase.
@@ -148,7 +189,15 @@ impl Kind {
             Self::Bytes { min, max } => {
                 format!("a size from {min} to {max} bytes, or with kB, MB or GB").into()
             }
+            Self::Size { min, max } => {
+                let (min, max) = (SizeText(min), SizeText(max));
+                format!("a size from {min} to {max}, with a unit: B kB MB GB TB (powers of 1024)").into()
+            }
+            Self::Decimal { min, max } => {
+                format!("a number from {} to {}", Thousandths(min), Thousandths(max)).into()
+            }
             Self::Enum(words) => format!("one of {}", words.join(", ")).into(),
+            Self::Words(words) => format!("some of {}, separated by commas", words.join(", ")).into(),
             Self::Text => "a text".into(),
             Self::List => "a list separated by commas".into(),
             Self::Addresses => "a list of host names, IP addresses or *".into(),
@@ -164,7 +213,9 @@ impl fmt::Display for Value {
             Self::Bool(on) => u8::from(*on).fmt(f),
             Self::Seconds(time) => write_seconds(f, *time),
             Self::Milliseconds(time) => time.as_millis().fmt(f),
+            Self::Thousandths(n) => Thousandths(*n).fmt(f),
             Self::Word(word) => f.write_str(word),
+            Self::Words(words) => f.write_str(&words.join(",")),
             Self::Text(text) | Self::List(text) => f.write_str(text),
             Self::Unset => Ok(()),
         }
@@ -388,6 +439,65 @@ fn bytes(text: &str) -> Option<i64> {
 
 fn word(text: &str, words: &'static [&'static str]) -> Option<&'static str> {
     words.iter().copied().find(|word| word.eq_ignore_ascii_case(text))
+}
+
+fn some_words(text: &str, known: &'static [&'static str]) -> Option<Vec<&'static str>> {
+    let found: Option<Vec<_>> = words(text).map(|given| word(given, known)).collect();
+    found.filter(|found| !found.is_empty())
+}
+
+/// The units of [`Kind::Size`], greatest first.
+const SIZE_UNITS: [(&str, u32); 4] = [("TB", 40), ("GB", 30), ("MB", 20), ("kB", 10)];
+
+fn size(text: &str) -> Option<i64> {
+    let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = (text[..split].trim_end(), &text[split..]);
+    let is_unit = |name: &str| unit.eq_ignore_ascii_case(name) || unit.eq_ignore_ascii_case(&name[..1]);
+    let shift = match SIZE_UNITS.into_iter().find(|(name, _)| is_unit(name)) {
+        Some((_, shift)) => shift,
+        None if unit.is_empty() || unit.eq_ignore_ascii_case("B") => 0,
+        None => return None,
+    };
+    let bytes = (i128::from(thousandths(number)?) << shift) / 1000;
+    i64::try_from(bytes).ok()
+}
+
+/// A decimal number without a sign; what follows the third place is dropped.
+fn thousandths(text: &str) -> Option<i64> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    if !is_digits(whole) || !is_digits(fraction) {
+        return None;
+    }
+    let whole: i64 = whole.parse().ok()?;
+    let places: i64 = format!("{fraction:0<3}")[..3].parse().ok()?;
+    whole.checked_mul(1000)?.checked_add(places)
+}
+
+/// A number of thousandths, shown as a decimal number without needless zeros. Not negative.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Thousandths(pub i64);
+
+impl fmt::Display for Thousandths {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let places = format!("{:03}", self.0 % 1000);
+        match places.trim_end_matches('0') {
+            "" => write!(f, "{}", self.0 / 1000),
+            places => write!(f, "{}.{places}", self.0 / 1000),
+        }
+    }
+}
+
+/// A size in the greatest unit that divides it.
+struct SizeText(i64);
+
+impl fmt::Display for SizeText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match SIZE_UNITS.into_iter().find(|(_, shift)| self.0 != 0 && self.0 % (1 << shift) == 0) {
+            Some((unit, shift)) => write!(f, "{}{unit}", self.0 >> shift),
+            None => write!(f, "{}B", self.0),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -24,10 +24,11 @@ fn kind(row: &Setting) -> &'static str {
         Kind::Bool => "boolean",
         Kind::Seconds => "time",
         Kind::Milliseconds => "milliseconds",
-        Kind::Bytes { .. } => "size",
+        Kind::Bytes { .. } | Kind::Size { .. } => "size",
+        Kind::Decimal { .. } => "number",
         Kind::Enum(_) => "word",
         Kind::Text => "text",
-        Kind::List | Kind::Addresses => "list",
+        Kind::List | Kind::Addresses | Kind::Words(_) => "list",
     }
 }
 

@@ -49,10 +49,13 @@ fn other(kind: Kind, default: Option<&str>) -> String {
         Kind::Int { max, .. } | Kind::Bytes { max, .. } if default == Some(&max.to_string()) => {
             (max - 1).to_string()
         }
-        Kind::Int { max, .. } | Kind::Bytes { max, .. } => max.to_string(),
+        Kind::Int { max, .. } | Kind::Bytes { max, .. } | Kind::Size { max, .. } => max.to_string(),
+        Kind::Decimal { max, .. } => (max / 1000).to_string(),
         Kind::Bool => if default == Some("1") { "0" } else { "1" }.into(),
         Kind::Seconds | Kind::Milliseconds => "77".into(),
-        Kind::Enum(words) => words.iter().find(|word| default != Some(word)).unwrap().to_string(),
+        Kind::Enum(words) | Kind::Words(words) => {
+            words.iter().find(|word| default != Some(word)).unwrap().to_string()
+        }
         Kind::Text | Kind::List => "something".into(),
         Kind::Addresses => "10.1.2.3".into(),
     }

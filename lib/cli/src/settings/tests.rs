@@ -94,7 +94,7 @@ fn lists() {
 fn errors_say_what_was_expected() {
     let of = |kind: Kind, text| kind.parse(text).unwrap_err().to_string();
     assert_eq!(of(NUMBER, "x"), "expected a whole number from -1 to 100");
-    assert_eq!(of(Kind::Enum(&["a", "b"]), "x"), "expected one of a, b");
+    assert_eq!(of(Kind::Enum(&["a", "b"]), "xx"), "expected one of a, b");
 }
 
 const ROWS: Table = Table(&[
@@ -142,4 +142,64 @@ fn values_start_at_defaults_and_remember_who_set_them() {
     values.copy("file", &other);
     assert_eq!(values.value("file"), &Value::Unset);
     assert_eq!(values.iter().map(|(row, ..)| row.name).collect::<Vec<_>>(), ["size", "file"]);
+}
+
+const MEMORY: Kind = Kind::Size { min: 4 << 10, max: 64 << 40 };
+const CPUS: Kind = Kind::Decimal { min: 1, max: 4_096_000 };
+const BUILD: Kind = Kind::Words(&["lz4", "zstd", "io_uring"]);
+
+#[test]
+fn sizes_with_units() {
+    takes(MEMORY, &[("4096", "4096"), ("4kB", "4096"), ("4KB", "4096"), ("4k", "4096"), ("8192 B", "8192")]);
+    takes(
+        MEMORY,
+        &[("1.5gb", "1610612736"), ("2 G", "2147483648"), ("64TB", "70368744177664"), ("1m", "1048576")],
+    );
+    takes(MEMORY, &[("4.0004kB", "4096"), ("64T", "70368744177664")]);
+    refuses(
+        MEMORY,
+        &["", "0", "4095", "-4kB", "2XB", "kB", "1.5.5MB", "1e3MB", ".5GB", "5.GB", "4kBB", "64.001TB"],
+    );
+    refuses(MEMORY, &["99999999999999999999", "9223372036854775807TB", "1 G B", "\u{661}kB"]);
+    let message = MEMORY.parse("2XB").unwrap_err().to_string();
+    assert_eq!(message, "expected a size from 4kB to 64TB, with a unit: B kB MB GB TB (powers of 1024)");
+}
+
+#[test]
+fn decimals() {
+    takes(
+        CPUS,
+        &[
+            ("1", "1"),
+            ("1.5", "1.5"),
+            ("0.001", "0.001"),
+            ("4096", "4096"),
+            ("1.3339", "1.333"),
+            ("02.50", "2.5"),
+        ],
+    );
+    refuses(
+        CPUS,
+        &["", "0", "0.0001", "-1", "+1", "4096.001", "1e2", "1,5", ".5", "nan", "99999999999999999999"],
+    );
+    let message = CPUS.parse("0").unwrap_err().to_string();
+    assert_eq!(message, "expected a number from 0.001 to 4096");
+}
+
+#[test]
+fn several_words() {
+    takes(BUILD, &[("lz4", "lz4"), ("ZSTD, lz4", "zstd,lz4"), (" io_uring ,", "io_uring")]);
+    refuses(BUILD, &["", ",", "lz4 lz5"]);
+}
+
+#[test]
+fn the_nearest_word_is_named() {
+    let near = |kind: Kind, text| kind.parse(text).unwrap_err().to_string();
+    let shells = Kind::Enum(&["bash", "zsh", "fish"]);
+    assert_eq!(near(shells, "fihs"), "expected one of bash, zsh, fish; the nearest is fish");
+    assert_eq!(near(shells, "tclsh"), "expected one of bash, zsh, fish");
+    assert_eq!(
+        near(BUILD, "lz4,zst"),
+        "expected some of lz4, zstd, io_uring, separated by commas; the nearest is zstd"
+    );
 }
