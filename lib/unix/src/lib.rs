@@ -13,6 +13,7 @@ pub mod conn;
 pub mod control;
 pub mod listener;
 pub mod log;
+pub mod machine;
 pub mod notify;
 pub mod poller;
 pub mod privs;
