@@ -14,7 +14,7 @@ use std::process::Command;
 const MAX_LINES: usize = 620;
 
 /// Our crates and the ones of ours that each may import (ARCHITECTURE.md, "Who may import whom").
-const DIRECTIONS: [(&str, &[&str]); 8] = [
+const DIRECTIONS: [(&str, &[&str]); 9] = [
     ("sluice-wire", &[]),
     ("sluice-policy", &[]),
     ("sluice-cli", &[]),
@@ -22,6 +22,7 @@ const DIRECTIONS: [(&str, &[&str]); 8] = [
     ("sluice-unix", &["sluice-wire"]),
     ("sluice-gateway", &["sluice-policy", "sluice-unix", "sluice-wire"]),
     ("poolerd", &["sluice-cli", "sluice-unix", "sluice-wire"]),
+    ("pgtune", &["sluice-cli", "sluice-unix", "sluice-wire"]),
     ("sluice-tests", &["sluice-check", "sluice-wire", "sluice-unix", "sluice-cli", "poolerd"]),
 ];
 
@@ -40,7 +41,14 @@ const IMPURE: [&str; 7] = [
 ];
 
 /// Where the machines live.
-const MACHINES: [&str; 3] = ["lib/wire/src", "lib/policy/src", "bins/poolerd/src/core"];
+const MACHINES: [&str; 6] = [
+    "lib/wire/src",
+    "lib/policy/src",
+    "bins/poolerd/src/core",
+    "bins/pgtune/src/tune",
+    "bins/pgtune/src/render",
+    "bins/pgtune/src/explain",
+];
 
 #[test]
 fn only_allowed_crates_and_licences_enter() {

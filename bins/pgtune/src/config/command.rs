@@ -1,0 +1,204 @@
+//! From arguments, environment and file to a [`Request`].
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use sluice_cli::complete::{Shell, complete};
+use sluice_cli::flags::Given as Flags;
+use sluice_cli::help::help;
+use sluice_cli::ini::{self, Ini, Item, Place};
+use sluice_cli::nearest::nearest;
+use sluice_cli::settings::{Origin, SetError, Values};
+
+use super::options::{self, OPTIONS, USAGE};
+use super::{Action, ConfigError, ENVIRONMENT_PREFIX, How, Request, check, project};
+
+/// What `--version` says.
+pub const VERSION: &str = concat!("pgtune (sluice) ", env!("CARGO_PKG_VERSION"));
+
+/// The section of a file that is read.
+const SECTION: &str = "pgtune";
+/// Longest value an error quotes, in characters.
+const QUOTED: usize = 100;
+
+/// What the command line asks for.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Print a text and be done.
+    Print(String),
+    /// Only check.
+    Check(Box<Request>),
+    /// Do it.
+    Run(Box<Request>),
+}
+
+/// Why there is no command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CommandError {
+    /// An argument does not fit the table; the synopsis helps.
+    Usage(String),
+    /// A value or a combination is wrong.
+    Config(ConfigError),
+}
+
+impl From<ConfigError> for CommandError {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(error)
+    }
+}
+
+/// Reads the arguments, without the program's name, with the environment's variables and the file they name.
+///
+/// # Errors
+/// [`CommandError`]; nothing was done then.
+pub fn command<I>(arguments: I, environment: &[(String, String)]) -> Result<Command, CommandError>
+where
+    I: IntoIterator<Item = OsString>,
+    I::IntoIter: 'static,
+{
+    let flags = USAGE.parse(arguments).map_err(|error| CommandError::Usage(error.to_string()))?;
+    if flags.has("help") {
+        return Ok(Command::Print(help(&USAGE)));
+    }
+    if flags.has("version") {
+        return Ok(Command::Print(format!("{VERSION}\n")));
+    }
+    if let Some(shell) = flags.value("completions") {
+        return Ok(Command::Print(complete(&USAGE, shell_of(shell)?)));
+    }
+    let mut values = Values::new(OPTIONS);
+    if let Some(path) = flags.value("config") {
+        of_file(&mut values, Path::new(path))?;
+    }
+    let remarks = of_environment(&mut values, environment)?;
+    of_flags(&mut values, &flags)?;
+    let (action, yes) = (action(&flags)?, flags.has("yes"));
+    let mut request = project::request(&values, action, environment)?;
+    request.live.yes = yes;
+    request.remarks = remarks;
+    check::request(&request)?;
+    let request = Box::new(request);
+    Ok(if flags.has("test-config") { Command::Check(request) } else { Command::Run(request) })
+}
+
+fn shell_of(name: &OsStr) -> Result<Shell, ConfigError> {
+    match name.to_str() {
+        Some("bash") => Ok(Shell::Bash),
+        Some("zsh") => Ok(Shell::Zsh),
+        Some("fish") => Ok(Shell::Fish),
+        _ => Err(ConfigError(format!(
+            "no completions for {}, only for bash, zsh and fish",
+            name.to_string_lossy()
+        ))),
+    }
+}
+
+fn action(flags: &Flags) -> Result<Action, ConfigError> {
+    let chosen: Vec<&str> =
+        ["diff", "advise", "apply", "undo"].into_iter().filter(|flag| flags.has(flag)).collect();
+    match chosen[..] {
+        [] => Ok(Action::Tune),
+        ["diff"] => Ok(Action::Diff(text(flags, "diff")?)),
+        ["advise"] => Ok(Action::Advise),
+        ["apply"] => {
+            let how = text(flags, "apply")?;
+            How::from_word(&how).map(Action::Apply).ok_or_else(|| {
+                let near = nearest(&how, How::WORDS.iter().copied());
+                let near = near.map(|near| format!("; the nearest is {near}")).unwrap_or_default();
+                ConfigError(format!("--apply {how}: expected one of {}{near}", How::WORDS.join(", ")))
+            })
+        }
+        ["undo"] => Ok(Action::Undo(PathBuf::from(flags.value("undo").unwrap_or_default()))),
+        [first, second, ..] => Err(ConfigError(format!("--{first} and --{second} exclude each other"))),
+        _ => Ok(Action::Tune),
+    }
+}
+
+fn text(flags: &Flags, flag: &str) -> Result<String, ConfigError> {
+    let value = flags.value(flag).unwrap_or_default();
+    value.to_str().map(str::to_owned).ok_or_else(|| ConfigError(format!("--{flag}: not valid UTF-8")))
+}
+
+fn of_file(values: &mut Values, path: &Path) -> Result<(), ConfigError> {
+    let lines = Ini::open(path).map_err(|error| ConfigError(of_ini(&error)))?;
+    let (mut inside, mut seen, mut others) = (false, false, Vec::new());
+    for line in lines {
+        let line = line.map_err(|error| ConfigError(of_ini(&error)))?;
+        match line.item {
+            Item::Section(name) => {
+                inside = name == SECTION;
+                seen |= inside;
+                others.push(name);
+            }
+            Item::Entry { key, value } if inside => entry(values, &key, &value, &line.place)?,
+            Item::Entry { .. } => {}
+        }
+    }
+    if !seen {
+        let near = nearest(SECTION, others.iter().map(String::as_str));
+        let near = near.map(|near| format!(", the nearest is [{near}]")).unwrap_or_default();
+        return Err(ConfigError(format!("no section [{SECTION}] in {}{near}", path.display())));
+    }
+    Ok(())
+}
+
+fn entry(values: &mut Values, key: &str, value: &str, place: &Place) -> Result<(), ConfigError> {
+    let Err(error) = values.set(key, value, Origin::File) else { return Ok(()) };
+    if ini::without_comment(value).any(|value| values.set(key, value, Origin::File).is_ok()) {
+        return Ok(());
+    }
+    Err(ConfigError(format!("{place}: {}", fault(key, value, &error))))
+}
+
+fn of_ini(error: &ini::IniError) -> String {
+    match error.place.line {
+        0 => error.fault.to_string(),
+        _ => format!("{}: {}", error.place, error.fault),
+    }
+}
+
+/// Takes what the environment sets; variables that name no option are remarked on, because others may have put them
+/// there.
+fn of_environment(values: &mut Values, environment: &[(String, String)]) -> Result<Vec<String>, ConfigError> {
+    let mut remarks = Vec::new();
+    for (variable, value) in environment {
+        let Some(name) = variable.strip_prefix(ENVIRONMENT_PREFIX) else { continue };
+        let key = name.to_ascii_lowercase();
+        match values.set(&key, value, Origin::Environment) {
+            Ok(()) => {}
+            Err(SetError::Unknown(near)) => {
+                let near =
+                    near.map(|near| format!(", the nearest is {ENVIRONMENT_PREFIX}{}", near.to_uppercase()));
+                remarks.push(format!("{variable} names no option{}", near.unwrap_or_default()));
+            }
+            Err(error) => return Err(ConfigError(fault(variable, value, &error))),
+        }
+    }
+    Ok(remarks)
+}
+
+fn of_flags(values: &mut Values, flags: &Flags) -> Result<(), ConfigError> {
+    for (long, key, takes_value) in options::flags().filter(|(long, ..)| flags.has(long)) {
+        let value = if takes_value { text(flags, long)? } else { "1".to_owned() };
+        let set = values.set(key, &value, Origin::Flag);
+        set.map_err(|error| ConfigError(fault(&format!("--{long}"), &value, &error)))?;
+    }
+    Ok(())
+}
+
+/// What is wrong with a value, without its place.
+fn fault(name: &str, value: &str, error: &SetError) -> String {
+    match error {
+        SetError::Unknown(None) => format!("unknown key {name}"),
+        SetError::Unknown(Some(near)) => format!("unknown key {name}, the nearest is {near}"),
+        SetError::Invalid(expected) => format!("{name} {}: {expected}", shorten(value)),
+    }
+}
+
+fn shorten(value: &str) -> String {
+    match value.char_indices().nth(QUOTED) {
+        Some((at, _)) => format!("{}…", &value[..at]),
+        None if value.is_empty() => "''".to_owned(),
+        None => value.to_owned(),
+    }
+}

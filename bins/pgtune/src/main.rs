@@ -1,0 +1,104 @@
+//! pgtune: the command. Reads what is asked for, gathers facts, and prints what the library works out.
+
+use std::io::{self, IsTerminal as _};
+
+use pgtune::config::command::{Command, CommandError, command};
+use pgtune::config::{Action, ColorWhen, Request, USAGE};
+use pgtune::output::{self, Existing, OutputError};
+use pgtune::tune::{self, Plan};
+use pgtune::{facts, live, render};
+use sluice_cli::exit::Exit;
+use sluice_cli::help::synopsis;
+
+fn main() -> Exit {
+    let environment: Vec<(String, String)> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    match command(std::env::args_os().skip(1).collect::<Vec<_>>(), &environment) {
+        Ok(Command::Print(text)) => print(&text),
+        Ok(Command::Check(request)) => check(&request),
+        Ok(Command::Run(request)) if request.action == Action::Tune => tune(&request),
+        Ok(Command::Run(request)) => live::run(&request),
+        Err(CommandError::Usage(text)) => {
+            eprintln!("pgtune: {text}");
+            eprint!("{}", synopsis(&USAGE));
+            Exit::Usage
+        }
+        Err(CommandError::Config(error)) => failed(&error, Exit::Usage),
+    }
+}
+
+fn failed(error: &dyn std::fmt::Display, exit: Exit) -> Exit {
+    eprintln!("pgtune: {error}");
+    exit
+}
+
+fn print(text: &str) -> Exit {
+    match output::write_stdout(text.as_bytes()) {
+        Ok(()) => Exit::Done,
+        Err(error) => failed(&format_args!("could not write to standard output: {error}"), Exit::Temporary),
+    }
+}
+
+fn check(request: &Request) -> Exit {
+    for remark in &request.remarks {
+        eprintln!("pgtune: warning: {remark}");
+    }
+    print("configuration OK\n")
+}
+
+/// Prints a configuration.
+fn tune(request: &Request) -> Exit {
+    match plan(request) {
+        Ok(plan) => {
+            warn(request, &plan);
+            let exit = write(request, &plan);
+            if exit == Exit::Done && request.output.strict && plan.is_risky() { Exit::No } else { exit }
+        }
+        Err(exit) => exit,
+    }
+}
+
+/// The plan, or the exit code after saying why there is none.
+fn plan(request: &Request) -> Result<Plan, Exit> {
+    let server = if request.live.ask {
+        Some(live::server_facts(request).map_err(|(exit, text)| failed(&text, exit))?)
+    } else {
+        None
+    };
+    let facts = facts::detect(request, server.as_ref()).map_err(|error| failed(&error, Exit::Usage))?;
+    Ok(tune::plan(&request.wishes, &facts))
+}
+
+fn warn(request: &Request, plan: &Plan) {
+    if request.output.quiet {
+        return;
+    }
+    for remark in &request.remarks {
+        eprintln!("pgtune: warning: options: {remark}");
+    }
+    for warning in &plan.warnings {
+        eprintln!("pgtune: warning: {warning}");
+    }
+}
+
+fn write(request: &Request, plan: &Plan) -> Exit {
+    let mut text = render::render(plan, &request.output);
+    let Some(path) = &request.output.file else {
+        let colored = match request.output.color {
+            ColorWhen::Always => true,
+            ColorWhen::Never => false,
+            ColorWhen::Auto => io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+        };
+        if colored {
+            text = render::dim_comments(&text);
+        }
+        return print(&text);
+    };
+    let existing = if request.output.force { Existing::Replace } else { Existing::Keep };
+    match output::write_file(path, text.as_bytes(), existing) {
+        Ok(()) => Exit::Done,
+        Err(error @ OutputError::Io(..)) => failed(&error, Exit::Temporary),
+        Err(error) => failed(&error, Exit::Usage),
+    }
+}
