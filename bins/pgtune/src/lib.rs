@@ -9,9 +9,11 @@
 //! same input gives the same bytes. `main.rs` is the shell around this library.
 
 pub mod budget;
+pub mod conf;
 pub mod config;
 pub mod explain;
 pub mod facts;
+pub mod fuzz;
 pub mod guc;
 pub mod live;
 pub mod output;

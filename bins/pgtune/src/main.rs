@@ -61,11 +61,7 @@ fn tune(request: &Request) -> Exit {
 
 /// The plan, or the exit code after saying why there is none.
 fn plan(request: &Request) -> Result<Plan, Exit> {
-    let server = if request.live.ask {
-        Some(live::server_facts(request).map_err(|(exit, text)| failed(&text, exit))?)
-    } else {
-        None
-    };
+    let server = if request.live.ask { Some(live::server_facts(request)?) } else { None };
     let facts = facts::detect(request, server.as_ref()).map_err(|error| failed(&error, Exit::Usage))?;
     Ok(tune::plan(&request.wishes, &facts))
 }

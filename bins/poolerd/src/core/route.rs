@@ -385,7 +385,8 @@ impl Core {
             self.greet(id, now);
             return Step::Used(0);
         }
-        if let Some(error) = self.recent_failure(pool, now) {
+        if let Some(error) = self.recent_refusal(pool, now) {
+            let error = Core::cached_refusal(&error);
             self.expel_with(id, &error, now);
             return Step::Closed;
         }

@@ -243,8 +243,9 @@ impl Chunked {
     }
 
     fn keep_trailer(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        let room = self.limits.trailer_max.saturating_sub(self.trailer.len());
         // The empty line is not part of the section.
-        if self.trailer.len() + bytes.len() > self.limits.trailer_max.saturating_add(CHUNK_END.len()) {
+        if bytes.len() > room + b"\r\n".len() {
             return Err(Fault::TrailerLong);
         }
         self.trailer.extend_from_slice(bytes);
