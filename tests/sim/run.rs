@@ -10,6 +10,9 @@ use crate::world::World;
 /// Turns in which a peaceful world must come to rest.
 const PATIENCE: usize = 200_000;
 
+/// Time in which everybody must be served who needs nobody to make room: far more than any retry takes.
+const SERVED_BY: Duration = Duration::from_secs(60);
+
 impl World {
     /// Runs the whole plan; panics where something is not as it must be.
     pub(crate) fn run(&mut self) {
@@ -76,6 +79,7 @@ impl World {
     /// Everybody ends what is open and is served. Where sessions hold servers, those who are done make room.
     fn finish_clients(&mut self) {
         let mut timers = 0;
+        let until = self.now + SERVED_BY;
         for _ in 0..PATIENCE {
             self.rest(|_| true);
             if self.is_served() {
@@ -93,6 +97,8 @@ impl World {
             let done = done.find_map(|(&at, c)| c.client.as_mut()?.is_settled().then_some(at));
             match done {
                 Some(at) => faults::leave(self, at),
+                // Nobody can make room, so that the others are served is up to time alone.
+                None if self.now < until && self.pass_to_timer(Duration::from_secs(3)) => {}
                 None => break,
             }
         }

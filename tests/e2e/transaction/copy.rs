@@ -116,3 +116,22 @@ fn a_copy_inside_a_transaction_keeps_the_transaction() {
     assert_eq!(client.query("ROLLBACK").unwrap().status(), 'I');
     assert_eq!(client.value("SELECT count(*) FROM copied"), "0");
 }
+
+#[test]
+fn a_copy_that_fails_in_the_middle_of_a_message_keeps_the_framing() {
+    let (postgres, pooler) = pool(1);
+    table(&postgres);
+    let mut client = pooler.client("alice");
+    let batch = [parse("", "COPY copied FROM STDIN"), bind("", "", &[]), execute("", 0), sync()].concat();
+    client.send(&batch).unwrap();
+    for _ in 0..3 {
+        client.receive().unwrap();
+    }
+    let data = copy_data("2\n".repeat(100_000).as_bytes());
+    let (first, last) = data.split_at(data.len() / 2);
+    client.send(&[&copy_data(b"not a number\n"), first].concat()).unwrap();
+    assert_eq!(client.receive().unwrap().tag, b'E');
+    client.send(&[last, &copy_done(), &sync()].concat()).unwrap();
+    assert_eq!(client.reply().unwrap().tags(), "Z");
+    assert_eq!(client.value("SELECT count(*) FROM copied"), "0");
+}

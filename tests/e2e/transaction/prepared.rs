@@ -245,6 +245,30 @@ fn a_changed_result_type_heals_after_the_transaction() {
 }
 
 #[test]
+fn a_statement_deallocated_behind_our_back_fails_once() {
+    let (_postgres, pooler) = pool(1);
+    let mut client = pooler.client("alice");
+    prepare(&mut client, "s", "SELECT 'still here'");
+    // The command tag tells nothing, so the pooler cannot know.
+    client.query("DO $$ BEGIN EXECUTE 'DEALLOCATE ALL'; END $$").unwrap();
+    let reply = run(&mut client, "s", &[]);
+    assert_eq!(reply.code(), "26000");
+    assert_eq!(run(&mut client, "s", &[]).value(), "still here");
+}
+
+#[test]
+fn a_server_on_which_somebody_has_taken_a_name_is_replaced() {
+    let (_postgres, pooler) = pool(1);
+    let mut client = pooler.client("alice");
+    for number in 1..100 {
+        client.query(&format!("PREPARE \"PGBOUNCER_{number}\" AS SELECT 'not mine'")).unwrap();
+    }
+    assert_eq!(prepare(&mut client, "s", "SELECT 'mine'").code(), "42P05");
+    assert_eq!(prepare(&mut client, "s", "SELECT 'mine'").tags(), "1Z");
+    assert_eq!(run(&mut client, "s", &[]).value(), "mine");
+}
+
+#[test]
 fn many_statements_of_many_clients_stay_apart() {
     let (_postgres, pooler) = pool_with(3, |config| config.set("max_prepared_statements", "5"));
     let mut clients: Vec<Client> = (0..10).map(|_| pooler.client("alice")).collect();

@@ -1,7 +1,7 @@
 //! Clients that are gone in the middle of something: the server connection is cleaned and kept.
 
 use crate::{pool, pool_with, until_running};
-use sluice_tests::message::{bind, execute, extended, parse, query, terminate};
+use sluice_tests::message::{bind, copy_data, copy_done, execute, extended, parse, query, sync, terminate};
 use sluice_tests::{Client, PATIENCE, Pooler};
 
 /// The backend that serves the pool of one now.
@@ -94,6 +94,8 @@ fn in_an_open_batch_the_next_client_starts_clean() {
         [extended("INSERT INTO t VALUES (1)", &[]), extended("SELECT 1/0", &[])].concat(),
         [bind("", "ghost", &[]), query("INSERT INTO t VALUES (1)")].concat(),
         [parse("", "SELECT generate_series(1, 100)"), bind("", "", &[]), execute("", 1)].concat(),
+        // PostgreSQL passes over the Sync, so the copy is complete and its batch is not.
+        [extended("COPY t FROM STDIN", &[]), sync(), copy_data(b"1\n"), copy_done()].concat(),
     ];
     for request in requests {
         let mut client = pooler.client("alice");

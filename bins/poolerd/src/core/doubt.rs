@@ -5,13 +5,15 @@
 //! nobody can know on which side of the failure that Sync was read, and so whether one more ReadyForQuery comes. To
 //! guess would hand it to the next request, in the end to another client. So the server is asked: a Sync and an empty
 //! Query of ours follow, and every ReadyForQuery that comes before the answer to the Query, except the last, is the
-//! client's. The client is held meanwhile.
+//! client's. The client is held meanwhile. In the middle of a message of its own nothing can be asked: the end of the
+//! message is waited for first.
 
 use std::time::Instant;
 
 use sluice_wire::pg::backend::{self, TransactionStatus};
 use sluice_wire::pg::frontend;
 
+use super::client::Client;
 use super::effect::{Effect, Peer};
 use super::prepared::Outcome;
 use super::server::Task;
@@ -28,6 +30,8 @@ pub(super) struct Doubt {
     heard: usize,
     /// The latest of them; whose it is the next one tells.
     kept: Option<TransactionStatus>,
+    /// Our Sync and Query have left.
+    asked: bool,
     /// The answer to our Query has begun.
     answered: bool,
 }
@@ -43,7 +47,8 @@ impl Core {
         }
         let extended = server.outstanding.head().is_some_and(|head| !head.kind.ends_by_ready());
         let due = server.outstanding.syncs();
-        server.doubt = Some(Box::new(Doubt { due, extended, heard: 0, kept: None, answered: false }));
+        let doubt = Doubt { due, extended, heard: 0, kept: None, asked: false, answered: false };
+        server.doubt = Some(Box::new(doubt));
         server.failed = false;
         server.skipping = false;
         let link = server.link;
@@ -57,9 +62,20 @@ impl Core {
         if let Some(client) = link.and_then(|client| self.clients.get_mut(client.0)) {
             client.held = true;
         }
+        self.ask_doubt(id, now);
+        true
+    }
+
+    /// Puts the question to the server, if there is one and the client has sent its message to the end.
+    pub(super) fn ask_doubt(&mut self, id: ServerId, now: Instant) {
+        let Some(server) = self.servers.get_mut(id.0) else { return };
+        let Some(doubt) = server.doubt.as_mut().filter(|doubt| !doubt.asked) else { return };
+        if server.link.and_then(|client| self.clients.get(client.0)).is_some_and(Client::mid_message) {
+            return;
+        }
+        doubt.asked = true;
         self.outbox.write(Peer::Server(id), frontend::sync);
         self.run_task(id, Task::Settle, b"", now);
-        true
     }
 
     /// Our Query is being answered: the latest ReadyForQuery was that of our Sync.

@@ -52,6 +52,9 @@ impl Core {
                 assert!(server.is_clean(), "{id:?} is {:?} and owes something", server.state);
                 assert_eq!(server.task, Task::None, "{id:?} is {:?} with a task", server.state);
             }
+            if server.state == ServerState::Active && server.link.is_none() {
+                assert!(!server.outstanding.is_empty(), "{id:?} has been left and waits for nothing");
+            }
             if matches!(server.state, ServerState::Idle | ServerState::Used) {
                 assert_eq!(server.cancels, 0, "{id:?} may be hit by a cancel");
             }

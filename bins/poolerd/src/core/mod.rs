@@ -35,6 +35,8 @@ mod server_login;
 mod signals;
 mod statements;
 mod stats;
+#[cfg(test)]
+mod tests;
 mod vars;
 
 use std::collections::{HashMap, VecDeque};

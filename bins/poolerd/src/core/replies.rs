@@ -42,8 +42,11 @@ impl Core {
                     self.outbox.relay(to, at, at + count);
                 }
                 at += count;
-                if done {
+                if done && server.last_words {
+                    self.lose_server(id, now);
+                } else if done {
                     self.emit_faked(id);
+                    self.release_after_rest(id, now);
                 }
                 continue;
             }
@@ -65,6 +68,13 @@ impl Core {
         self.count_sent(id, at, now);
         self.check_invariants();
         Taken { consumed: at, then }
+    }
+
+    /// A notice in pieces may have been all that kept the client on its server.
+    fn release_after_rest(&mut self, id: ServerId, now: Instant) {
+        if let Some(client) = self.servers.get(id.0).and_then(|s| s.link) {
+            self.release_if_done(client, now);
+        }
     }
 
     fn reply(&mut self, id: ServerId, chunk: &[u8], at: usize, now: Instant) -> Step {
@@ -232,6 +242,10 @@ impl Core {
             server.passed_over = passed_over;
         }
         self.end_copy_of_nobody(id);
+        // Its own Sync may have been one of those.
+        if self.servers.get(id.0).is_some_and(|s| s.link.is_none() && !s.copy_in) {
+            self.end_batch_of_nobody(id);
+        }
         // It may wait for the answer to a Sync that gets none.
         self.wake_held(id);
         step
@@ -350,16 +364,22 @@ impl Core {
             return self.distrust(id, "SV_IDLE server got dirty", now);
         };
         let (owner, note, kind) = (head.owner, head.note.clone(), head.kind);
-        let (statement, unnamed) = (head.statement.clone(), head.changes.unnamed.is_some());
+        let (statement, changes) = (head.statement.clone(), head.changes);
         if !kind.ends_by_ready() {
             server.failed = true;
             server.skipping = !server.outstanding.has(Kind::Sync);
         }
         let link = server.link;
-        if let Some(statement) = &statement
-            && fields.sqlstate() == Some(SqlState::FEATURE_NOT_SUPPORTED)
-        {
-            server.statements.mark_stale(statement);
+        match (&statement, fields.sqlstate()) {
+            // Its plan is void, or somebody has deallocated it behind our back.
+            (Some(known), Some(SqlState::FEATURE_NOT_SUPPORTED | SqlState::INVALID_SQL_STATEMENT_NAME)) => {
+                server.statements.mark_stale(known);
+            }
+            // Somebody has taken the name.
+            (Some(_), Some(SqlState::DUPLICATE_PREPARED_STATEMENT)) if changes.server => {
+                server.close_needed = true;
+            }
+            _ => {}
         }
         let doubtful = server.passed_over > 0;
         if !doubtful {
@@ -372,7 +392,7 @@ impl Core {
         }
         let to = owner.filter(|&owner| link == Some(owner)).map(Peer::Client);
         let step = match (to, note) {
-            (Some(to), Some(name)) if !unnamed && message.is_whole() => {
+            (Some(to), Some(name)) if changes.unnamed.is_none() && message.is_whole() => {
                 let internal = statement.as_ref().map_or(UNKNOWN_NAME, |s| s.server_name());
                 self.deliver_renamed(id, to, internal, &name, message)
             }
@@ -406,7 +426,8 @@ impl Core {
         Step::Used(message.there())
     }
 
-    /// The server is about to close: its last words go to whoever waits for an answer.
+    /// The server is about to close: its last words go to whoever waits for an answer, and end the session. Nothing
+    /// that a server sends behind them is believed, nor is its end of file waited for.
     fn on_fatal(&mut self, id: ServerId, message: Message<'_>, now: Instant) -> Step {
         let fields = Fields::new(message.body());
         let text = String::from_utf8_lossy(fields.message().unwrap_or_default()).into_owned();
@@ -419,7 +440,12 @@ impl Core {
             self.lose_server(id, now);
             return Step::Closed;
         };
-        self.deliver(id, Some(Peer::Client(link)), message)
+        let step = self.deliver(id, Some(Peer::Client(link)), message);
+        if !message.is_whole() {
+            return step;
+        }
+        self.lose_server(id, now);
+        Step::Closed
     }
 
     /// Notices and notifications: to the client at hand, else to nobody; they change no state.
@@ -449,7 +475,9 @@ impl Core {
                 }
             }
             // What changes while nobody uses the server is the server's own news, as after a failover.
-            None if server.link.is_none() => self.refresh_welcome(id, name, value),
+            None if server.link.is_none() && self.refresh_welcome(id, name, value).is_err() => {
+                return self.distrust(id, "too many parameters from server", now);
+            }
             None => {}
         }
         self.deliver(id, client.map(Peer::Client), message)
@@ -538,7 +566,7 @@ impl Core {
     /// The client that waits for an earlier batch looks again.
     fn wake_held(&mut self, id: ServerId) {
         let Some(server) = self.servers.get(id.0) else { return };
-        if server.task != Task::None {
+        if server.task != Task::None || server.doubt.is_some() {
             return;
         }
         if let Some(client_id) = server.link

@@ -82,7 +82,7 @@ impl Core {
                     self.outbox.relay(Peer::Server(link), at, at + count);
                 }
                 at += count;
-                self.release_if_done(id, now);
+                self.after_rest(id, now);
                 continue;
             }
             if client.held {
@@ -109,6 +109,15 @@ impl Core {
         self.count_received(id, at);
         self.check_invariants();
         Taken { consumed: at, then }
+    }
+
+    /// More of a long message has left, perhaps the end of it: what has waited for that follows.
+    fn after_rest(&mut self, id: ClientId, now: Instant) {
+        let Some(client) = self.clients.get(id.0).filter(|client| client.rest_left == 0) else { return };
+        if let Some(server) = client.link {
+            self.ask_doubt(server, now);
+        }
+        self.release_if_done(id, now);
     }
 
     /// The header at `at`, or what to do without one.
@@ -360,6 +369,10 @@ impl Core {
         let Some(server_id) = client.link else { return };
         let Some(server) = self.servers.get(server_id.0) else { return };
         if !server.is_clean() || client.rest_left > 0 || client.held || !server_is_free(client, server) {
+            return;
+        }
+        // The client has heard the beginning of a notice, and nobody else could tell it the rest.
+        if server.rest_left > 0 {
             return;
         }
         if self.mode_of(server.pool) == PoolMode::Session {

@@ -18,6 +18,12 @@ use super::server::{ServerState, Task};
 use super::vars::Vars;
 use super::{Core, ServerId};
 
+/// Parameters a server may tell of, beside the tracked ones. PostgreSQL 15 reports 14 in all; extensions may add some.
+pub(super) const PARAMETERS_MAX: usize = 256;
+
+/// Bytes of their names and values. Every client is greeted with them.
+pub(super) const GREETING_BYTES: usize = 256 * 1024;
+
 /// A login under way.
 #[derive(Debug)]
 pub(super) struct ServerLogin {
@@ -98,8 +104,8 @@ impl Core {
             Ok(LoginStep::Parameter(name, value)) => {
                 if let Some(at) = self.tracked.position(name) {
                     server.vars.set(at, self.values.intern(value));
-                } else {
-                    server.greeting.push((name.to_vec(), value.to_vec()));
+                } else if set_parameter(&mut server.greeting, name, value).is_err() {
+                    return self.login_broken(id, "too many parameters in server login", now);
                 }
             }
             Ok(LoginStep::Key(pid, secret)) => {
@@ -185,25 +191,38 @@ impl Core {
 
     /// A parameter that is not tracked has changed while nobody used the server: by `connect_query`, whose doing the
     /// welcome is to show, or as the server's own news.
-    pub(super) fn refresh_welcome(&mut self, id: ServerId, name: &[u8], value: &[u8]) {
-        let Some(server) = self.servers.get_mut(id.0) else { return };
+    pub(super) fn refresh_welcome(&mut self, id: ServerId, name: &[u8], value: &[u8]) -> Result<(), TooMany> {
+        let Some(server) = self.servers.get_mut(id.0) else { return Ok(()) };
         if server.state == ServerState::Login {
             return set_parameter(&mut server.greeting, name, value);
         }
-        let Some(pool) = self.pools.get_mut(server.pool.0) else { return };
-        let Some(old) = &pool.welcome else { return };
+        let Some(pool) = self.pools.get_mut(server.pool.0) else { return Ok(()) };
+        let Some(old) = &pool.welcome else { return Ok(()) };
         let mut parameters = old.parameters.clone();
-        set_parameter(&mut parameters, name, value);
+        set_parameter(&mut parameters, name, value)?;
         let vars: Vars = old.vars.clone();
         pool.welcome = Some(Rc::new(Welcome { parameters, vars }));
+        Ok(())
     }
 }
 
-fn set_parameter(parameters: &mut Vec<(Vec<u8>, Vec<u8>)>, name: &[u8], value: &[u8]) {
+/// A server tells of more parameters than [`PARAMETERS_MAX`] or [`GREETING_BYTES`] allow.
+#[derive(Debug)]
+pub(super) struct TooMany;
+
+fn set_parameter(parameters: &mut Vec<(Vec<u8>, Vec<u8>)>, name: &[u8], value: &[u8]) -> Result<(), TooMany> {
+    let others = parameters.iter().filter(|(known, _)| known != name);
+    let (count, bytes) = others.fold((1, name.len() + value.len()), |(count, bytes), (name, value)| {
+        (count + 1, bytes + name.len() + value.len())
+    });
+    if count > PARAMETERS_MAX || bytes > GREETING_BYTES {
+        return Err(TooMany);
+    }
     match parameters.iter_mut().find(|(known, _)| known == name) {
         Some((_, known)) => *known = value.to_vec(),
         None => parameters.push((name.to_vec(), value.to_vec())),
     }
+    Ok(())
 }
 
 /// Has the proof itself failed? Class 28: invalid authorization (PostgreSQL manual, "PostgreSQL Error Codes").
