@@ -32,8 +32,8 @@ test:  ## run every test, real PostgreSQL and drivers included
 check:  ## format, lints, tests, man pages, dependency policy: a line a stage
 	@scripts/check
 
-bench:  ## compare poolerd with PgBouncer on this machine
-	@scripts/bench
+bench:  ## compare with what people use instead, on this machine; BENCH="pooler http" chooses
+	@scripts/bench $(BENCH)
 
 fuzz:  ## run each fuzz target for FUZZ_SECONDS (needs cargo-fuzz)
 	@scripts/fuzz

@@ -1,113 +1,75 @@
-//! Compares poolerd with PgBouncer: in turn, in one run, before one PostgreSQL, over TCP on the loopback, with SCRAM.
+//! Compares the programs with what people use instead, side by side in one run, on this machine.
 //!
-//! `scripts/bench` builds and calls it: `bench POOLERD PGBOUNCER RESULTS.json`. SLUICE_SECONDS (5) is the length of one
-//! measurement, SLUICE_ROUNDS (3) how often each is repeated, SLUICE_ROWS a comma-separated choice of rows.
+//! `scripts/bench` builds and calls it: `bench PROGRAMS PGBOUNCER RESULTS.json GROUP…`, where PROGRAMS is the directory of our
+//! programs. Each group prints a table and leaves its figures in the results file under its name. SLUICE_SECONDS (5) is
+//! the length of one measurement, SLUICE_ROUNDS (3) how often each is repeated, SLUICE_ROWS a comma-separated choice of rows.
 #![expect(
     clippy::panic,
     clippy::unwrap_used,
     reason = "a benchmark that cannot measure reports by panicking"
 )]
 
-mod idle;
-mod load;
-mod report;
+mod http;
+mod pooler;
 
-use load::Row;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use report::Report;
-use sluice_tests::{Config, Pooler, Postgres, postgres};
-use std::process::Command;
+use serde_json::{Map, Value};
 
-/// A pooler to measure.
-pub(crate) struct Contender {
-    pub(crate) name: String,
-    pub(crate) pooler: Pooler,
-    config: Config,
-    /// Whether prepared statements work in transaction mode.
-    prepares: bool,
+/// What is to be measured.
+pub(crate) struct Choice {
+    rows: Option<Vec<String>>,
+    descriptors: u64,
+}
+
+impl Choice {
+    /// Whether the row is wanted: all are, unless some are named.
+    pub(crate) fn has(&self, row: &str) -> bool {
+        self.rows.as_ref().is_none_or(|rows| rows.iter().any(|name| name == row))
+    }
+
+    /// As many connections as wanted, or as the limit on descriptors allows where each may take so many.
+    pub(crate) fn connections(&self, wanted: usize, descriptors_each: u64) -> usize {
+        usize::try_from(self.descriptors.saturating_sub(1000) / descriptors_each).unwrap().min(wanted)
+    }
 }
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [poolerd, pgbouncer, results] = arguments.as_slice() else {
-        eprintln!("usage: bench POOLERD PGBOUNCER RESULTS.json");
+    let [programs, pgbouncer, results, groups @ ..] = arguments.as_slice() else {
+        eprintln!("usage: bench PROGRAMS PGBOUNCER RESULTS.json GROUP...");
         std::process::exit(2);
     };
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
-    let idle_clients = usize::try_from(hard.saturating_sub(500)).unwrap().min(10_000);
-
-    let options = postgres::Options::default().method("scram-sha-256").set("max_connections", "120");
-    let postgres = Postgres::with(&options.set("shared_buffers", "256MB"));
-    let contenders = [contender(&postgres, pgbouncer), contender(&postgres, poolerd)];
-    initialise(&contenders[1]);
-    let mut report = Report::new(&contenders);
-    let rows: Vec<&Row> = load::ROWS.iter().filter(|row| chosen(row.name)).collect();
-    for round in 1..=number("ROUNDS", 3) {
-        for row in &rows {
-            for contender in &contenders {
-                if row.prepares() && !contender.prepares {
-                    continue;
-                }
-                eprintln!("round {round}: {} with {}", row.name, contender.name);
-                report.add(row.name, &contender.name, load::measure(row, contender, number("SECONDS", 5)));
-            }
-        }
+    let rows = std::env::var("SLUICE_ROWS").ok();
+    let rows = rows.map(|rows| rows.split(',').map(str::to_owned).collect());
+    let choice = Choice { rows, descriptors: hard };
+    for group in groups {
+        let figures = match group.as_str() {
+            "pooler" => pooler::run(&format!("{programs}/poolerd"), pgbouncer, &choice),
+            "http" => http::run(&format!("{programs}/throttle-proxy"), &choice),
+            other => panic!("no group of benchmarks is called {other}"),
+        };
+        keep(results, group, figures);
     }
-    if chosen("idle") {
-        for contender in &contenders {
-            eprintln!("{idle_clients} idle clients with {}", contender.name);
-            // A fresh one: what earlier rows left allocated would be used again.
-            report.add_idle(&contender.name, idle::measure(&contender.config.start(), idle_clients));
-        }
-    }
-    print!("{}", report.table());
-    std::fs::write(results, report.json()).unwrap();
     println!("as JSON: {results}");
 }
 
-/// 50 clients on 20 servers, and room for the rows with more clients.
-fn contender(postgres: &Postgres, program: &str) -> Contender {
-    let version =
-        Command::new(program).arg("--version").output().unwrap_or_else(|error| panic!("{program}: {error}"));
-    let version = String::from_utf8_lossy(&version.stdout).lines().next().unwrap_or_default().to_owned();
-    let is_poolerd = program.ends_with("poolerd");
-    let prepares = is_poolerd || pgbouncer_prepares(&version);
-    let secret = &postgres.sql("SELECT rolpassword FROM pg_authid WHERE rolname = 'alice'")[0][0];
-    let mut config = Config::new(postgres)
-        .program(program)
-        .set("auth_type", "scram-sha-256")
-        // The verifier, as PostgreSQL keeps it: neither side derives keys from a password at every login.
-        .user("alice", secret)
-        .set("default_pool_size", "20")
-        .set("max_client_conn", "12000")
-        .set("listen_backlog", "2048")
-        .set("log_connections", "0")
-        .set("log_disconnections", "0")
-        .set("ignore_startup_parameters", "extra_float_digits");
-    if prepares {
-        config = config.set("max_prepared_statements", "200");
-    }
-    let name = if is_poolerd { "poolerd".to_owned() } else { version };
-    Contender { name, pooler: config.start(), config, prepares }
+/// Puts a group's figures into the results file, beside those of other groups.
+fn keep(results: &str, group: &str, figures: Value) {
+    let earlier = std::fs::read(results).ok().and_then(|text| serde_json::from_slice(&text).ok());
+    let mut all: Map<String, Value> = earlier.unwrap_or_default();
+    all.insert(group.to_owned(), figures);
+    std::fs::write(results, format!("{:#}\n", Value::Object(all))).unwrap();
 }
 
-/// Prepared statements in transaction mode came with PgBouncer 1.21.
-fn pgbouncer_prepares(version: &str) -> bool {
-    let minor = version.split('.').nth(1).and_then(|minor| minor.parse::<u32>().ok());
-    minor.is_some_and(|minor| minor >= 21)
-}
-
-fn initialise(contender: &Contender) {
-    let mut pgbench = load::pgbench(&contender.pooler);
-    let status = pgbench.args(["-i", "-q", "-s", "5", "--unlogged-tables"]).output().unwrap();
-    assert!(status.status.success(), "{}", String::from_utf8_lossy(&status.stderr));
-}
-
-fn chosen(row: &str) -> bool {
-    std::env::var("SLUICE_ROWS").map_or(true, |rows| rows.split(',').any(|name| name == row))
-}
-
-fn number(name: &str, usual: u32) -> u32 {
+/// A number from the environment variable SLUICE_`name`.
+pub(crate) fn number(name: &str, usual: u32) -> u32 {
     std::env::var(format!("SLUICE_{name}")).map_or(usual, |value| value.parse().unwrap())
+}
+
+/// The middle one of some figures.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }

@@ -335,12 +335,38 @@ fn an_unreachable_server_fails_fast_and_recovers_by_itself() {
     let pooler =
         Config::new(&postgres).set("server_login_retry", "1").set("query_wait_timeout", "20").start();
     let mut client = pooler.client("alice");
+    let mut late = pooler.client("alice");
+    let login = pooler.login("bob", "postgres");
+    let mut early = Client::raw(login.target()).unwrap();
     postgres.stop();
     client.send(&query("SELECT 'after'")).unwrap();
-    assert!(pooler.log().wait("closing because: connect failed").is_some());
+    early.send(&login.startup()).unwrap();
+    for user in ["alice", "bob"] {
+        let name = format!("postgres/{user}@127.0.0.1:{}", postgres.port());
+        assert!(pooler.log().wait(&format!("{name} cannot connect: ")).is_some());
+        assert!(pooler.log().wait(&format!("{name} closing because: connect failed (age=0s)")).is_some());
+    }
+    // Who waited goes on waiting; who comes now is told at once, with a session and without.
+    let told = "server login has been failing, cached error: connect failed (server_login_retry)";
+    late.send(&query("SELECT 'too late'")).unwrap();
+    ends_with(&mut late, "08P01", told);
+    assert_eq!(login.connect().unwrap_err().text(), told);
     postgres.start_again();
     assert_eq!(client.reply().unwrap().value(), "after");
-    assert_eq!(pooler.client("bob").value("SELECT 'everybody'"), "everybody");
+    login.finish(&mut early).unwrap();
+    assert_eq!(early.value("SELECT 'everybody'"), "everybody");
+}
+
+#[test]
+fn a_name_that_is_not_found_fails_like_an_unreachable_server() {
+    let pooler = Config::empty().database("postgres", "host=nonesuch.invalid").start();
+    let login = pooler.login("alice", "postgres");
+    let mut early = Client::raw(login.target()).unwrap();
+    early.send(&login.startup()).unwrap();
+    assert!(pooler.log().wait("DNS lookup failed: nonesuch.invalid: ").is_some());
+    assert!(pooler.log().wait("closing because: server DNS lookup failed (age=").is_some());
+    let told = "server login has been failing, cached error: server DNS lookup failed (server_login_retry)";
+    assert_eq!(login.connect().unwrap_err().text(), told);
 }
 
 #[test]

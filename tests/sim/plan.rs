@@ -249,7 +249,13 @@ impl Plan {
         if TIMEOUTS.iter().any(|(key, texts)| self.has(key) && texts.contains(&text)) {
             return true;
         }
+        // Whoever comes soon after a failed login is told why that failed.
+        let cached = text.strip_prefix("server login has been failing, cached error: ");
+        if let Some(cause) = cached.and_then(|rest| rest.strip_suffix(" (server_login_retry)")) {
+            return self.excuses(code, cause);
+        }
         match text {
+            "connect failed" => faults.connect > 0,
             // A jump of the clock makes any server a slow one.
             "connect timeout" => faults.jump > 0,
             "copy failed behind a Sync" => self.repertoire.copies,
@@ -263,7 +269,8 @@ impl Plan {
             "transaction blocks not allowed in statement pooling mode" => self.mode == "statement",
             // The client itself broke the copy protocol.
             "terminating connection because protocol synchronization was lost" => self.repertoire.copies,
-            _ => faults.refuse > 0 && text.contains("login refused by plan") && code != "08P01",
+            "login refused by plan" => faults.refuse > 0 && code != "08P01",
+            _ => false,
         }
     }
 }

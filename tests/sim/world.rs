@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
 
-use poolerd::core::{Address, ClientId, ControlId, Core, Effect, Origin, Outcome, Peer, Seeds, ServerId};
+use poolerd::core::{
+    Address, ClientId, ControlId, Core, Effect, Origin, Outcome, Peer, Seeds, ServerId, Unreachable,
+};
 use sluice_check::Rng;
 
 use crate::client::{Client, Stage};
@@ -376,7 +378,7 @@ impl World {
         if fails {
             self.trace.line(|| format!("server {at} cannot be reached"));
             self.forget(at);
-            self.core.server_failed(id, "refused", self.now);
+            self.core.server_failed(id, &Unreachable::Connect("refused".to_owned()), self.now);
         } else {
             self.trace.line(|| format!("server {at} is connected"));
             opened.server = Some(Server::new(at as u32, login, defaults()));

@@ -4,7 +4,7 @@
 use nix::unistd::{Gid, Uid, User, chown};
 use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
 
@@ -59,8 +59,18 @@ impl Account {
     }
 
     /// Whether the account can execute the file: a checkout below /root is closed to it.
-    pub fn reaches(&self, program: &Path) -> bool {
+    fn reaches(&self, program: &Path) -> bool {
         let mut test = self.command("test", "KILL");
         test.arg("-x").arg(program).status().unwrap().success()
+    }
+
+    /// The program, or a copy of it in the directory if the account cannot reach it where it is.
+    pub fn reachable(&self, program: &Path, directory: &Path) -> PathBuf {
+        if self.reaches(program) {
+            return program.to_path_buf();
+        }
+        let copy = directory.join(program.file_name().unwrap());
+        std::fs::copy(program, &copy).unwrap();
+        copy
     }
 }

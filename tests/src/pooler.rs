@@ -237,7 +237,7 @@ impl Pooler {
         write(config, directory.path(), port);
         let notify = NotifySocket::bind(directory.path());
         let program = config.program.as_deref().unwrap_or_else(|| under_test());
-        let program = reachable(&account, program, directory.path());
+        let program = account.reachable(program, directory.path());
         let mut command = account.command(program, "KILL");
         command
             .arg(directory.path().join("pooler.ini"))
@@ -322,16 +322,6 @@ fn under_test() -> &'static Path {
         Some(program) => std::fs::canonicalize(program).unwrap(),
         None => build(),
     })
-}
-
-/// The program, or a copy of it in the directory if the account cannot reach it where it is.
-fn reachable(account: &Account, program: &Path, directory: &Path) -> PathBuf {
-    if account.reaches(program) {
-        return program.to_path_buf();
-    }
-    let copy = directory.join(program.file_name().unwrap());
-    std::fs::copy(program, &copy).unwrap();
-    copy
 }
 
 fn build() -> PathBuf {

@@ -41,9 +41,11 @@ const IMPURE: [&str; 7] = [
 ];
 
 /// Where the machines live.
-const MACHINES: [&str; 6] = [
+const MACHINES: [&str; 8] = [
     "lib/wire/src",
     "lib/policy/src",
+    "lib/gateway/src/machine",
+    "lib/gateway/src/origins.rs",
     "bins/poolerd/src/core",
     "bins/pgtune/src/tune",
     "bins/pgtune/src/render",

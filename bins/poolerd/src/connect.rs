@@ -12,7 +12,7 @@ use sluice_unix::resolve::Resolver;
 use sluice_unix::stream::{Stream, TcpOptions};
 
 use crate::config::Host;
-use crate::core::{Endpoint, ServerId};
+use crate::core::{Endpoint, ServerId, Unreachable};
 use crate::listen::unix_path;
 
 /// Lookups that may wait at once; more fail at once rather than pile up.
@@ -30,7 +30,7 @@ pub(crate) struct Lifetimes {
 pub(crate) struct Known {
     pub(crate) addresses: Vec<IpAddr>,
     /// What went wrong, if there is no address.
-    error: Option<String>,
+    error: Option<Unreachable>,
     pub(crate) until: Instant,
     next: usize,
 }
@@ -50,7 +50,7 @@ pub(crate) enum Dialed {
     /// The name is being looked up.
     Waiting,
     /// Not possible, and why.
-    Failed(String),
+    Failed(Unreachable),
 }
 
 impl Dialer {
@@ -78,7 +78,8 @@ impl Dialer {
                 waiting.push((server, to.port));
                 if waiting.len() == 1 && self.resolver.request(name.clone(), name).is_err() {
                     self.waiting.remove(name);
-                    return Dialed::Failed("too many DNS lookups are waiting".to_owned());
+                    let error = "too many lookups are waiting".to_owned();
+                    return Dialed::Failed(Unreachable::Lookup { name: name.clone(), error });
                 }
                 Dialed::Waiting
             }
@@ -97,7 +98,7 @@ impl Dialer {
         let mut known = match answer.addresses {
             Ok(addresses) => Known { addresses, error: None, until: now + lifetimes.found, next: 0 },
             Err(error) => {
-                let error = Some(format!("DNS lookup failed: {name}: {error}"));
+                let error = Some(Unreachable::Lookup { name: name.clone(), error: error.to_string() });
                 Known { addresses: Vec::new(), error, until: now + lifetimes.missing, next: 0 }
             }
         };
@@ -114,7 +115,7 @@ impl Known {
             return Dialed::Failed(error.clone());
         }
         let Some(&address) = self.addresses.get(self.next % self.addresses.len().max(1)) else {
-            return Dialed::Failed("DNS lookup gave no address".to_owned());
+            return Dialed::Failed(Unreachable::Connect("no address".to_owned()));
         };
         self.next = self.next.wrapping_add(1);
         from(Stream::connect_tcp(SocketAddr::new(address, port), options))
@@ -124,6 +125,6 @@ impl Known {
 fn from(stream: io::Result<Stream>) -> Dialed {
     match stream {
         Ok(stream) => Dialed::Stream(stream),
-        Err(error) => Dialed::Failed(error.to_string()),
+        Err(error) => Dialed::Failed(Unreachable::Connect(error.to_string())),
     }
 }

@@ -18,7 +18,7 @@ use sluice_unix::{log, privs, random};
 use crate::config::{Overrides, Snapshot};
 use crate::connect::{Dialed, Dialer, Lifetimes};
 use crate::control::ControlSocket;
-use crate::core::{Address, ClientId, Core, Effect, Peer, Seeds, ServerId};
+use crate::core::{Address, ClientId, Core, Effect, Peer, Seeds, ServerId, Unreachable};
 use crate::listen::{self, Door};
 use crate::session::Sessions;
 use crate::{config, control, core, logging};
@@ -261,7 +261,9 @@ impl Worker {
         link.conn.on_event(readiness);
         match link.conn.finish_connect() {
             Connect::Pending => {}
-            Connect::Failed(error) => self.core.server_failed(id, &error.to_string(), now),
+            Connect::Failed(error) => {
+                self.core.server_failed(id, &Unreachable::Connect(error.to_string()), now);
+            }
             Connect::Done => {
                 link.connecting = false;
                 let remote = address(link.conn.stream().peer_address(), 0);
@@ -318,7 +320,7 @@ impl Worker {
             Dialed::Stream(stream) => {
                 let mut conn = Conn::connecting(stream);
                 if let Err(error) = conn.register(&self.poller, Token::new(class::SERVER, id.0)) {
-                    return self.core.server_failed(id, &error.to_string(), now);
+                    return self.core.server_failed(id, &Unreachable::Connect(error.to_string()), now);
                 }
                 self.sessions.insert(Peer::Server(id), conn, true);
             }

@@ -20,6 +20,9 @@ use std::time::{Duration, Instant};
 use sluice_unix::log::Level;
 use sluice_unix::slab::Key;
 use sluice_wire::control::Row;
+use sluice_wire::http::request::RequestHead;
+
+pub use sluice_wire::http::forwarded::Trust;
 
 use crate::code::Code;
 use crate::metrics::{Exposition, Metric};
@@ -38,23 +41,14 @@ pub struct Asker(pub Key);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RouteId(pub u16);
 
-/// Whether a peer is one of `trusted_peers`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Trust {
-    /// What it says about others is not believed.
-    #[default]
-    No,
-    /// Its `Priority` may raise a class, its `Sluice-Probe` counts.
-    Yes,
-}
-
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// The client's address: of the connection, or what trusted peers in front of us say (the right-most untrusted
     /// entry). `None`: it came over a Unix socket and nothing more is known.
     pub client: Option<IpAddr>,
-    /// Whether the connection's own peer is trusted.
+    /// Whether the connection's own peer is one of `trusted_peers`: its `Priority` may raise a class, its `Sluice-Probe`
+    /// counts.
     pub trust: Trust,
 }
 
@@ -69,36 +63,15 @@ pub enum Purpose {
     Preflight,
 }
 
-/// The head of a request, as much of it as a gate may look at.
+/// The head of a request, and what the gateway found out about it.
 #[derive(Clone, Copy, Debug)]
 pub struct Head<'a> {
     /// The route its target, host and method lead to.
     pub route: RouteId,
-    /// As sent, letter case counting.
-    pub method: &'a str,
-    /// Path and query as sent, `*` for a server-wide `OPTIONS`.
-    pub target: &'a [u8],
-    /// `host[:port]` as sent, or that of an absolute target.
-    pub host: &'a [u8],
     /// Whether it is a preflight.
     pub purpose: Purpose,
-    /// Its field lines in order. Names as sent, values without blanks around them.
-    pub fields: &'a [(&'a str, &'a [u8])],
-}
-
-impl<'a> Head<'a> {
-    /// The values of the field lines named `name`, letter case not counting, in order.
-    pub fn field(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        let named = self.fields.iter().filter(move |(field, _)| field.eq_ignore_ascii_case(name));
-        named.map(|(_, value)| *value)
-    }
-
-    /// The path: the target without its query.
-    #[must_use]
-    pub fn path(&self) -> &'a [u8] {
-        let end = self.target.iter().position(|byte| *byte == b'?');
-        &self.target[..end.unwrap_or(self.target.len())]
-    }
+    /// The head: method, path, fields.
+    pub request: &'a RequestHead,
 }
 
 /// The gate's answer to [`Gate::admit`].
@@ -302,26 +275,4 @@ pub trait Gate {
 
     /// The rows a new watcher gets first.
     fn snapshot(&self, now: Instant) -> Vec<Row>;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn fields_are_found_in_any_letter_case_and_in_order() {
-        let fields: [(&str, &[u8]); 3] = [("Accept", b"a"), ("X", b"b"), ("aCCept", b"c")];
-        let head = Head {
-            route: RouteId(0),
-            method: "GET",
-            target: b"/p/a?q=?",
-            host: b"h",
-            purpose: Purpose::Ordinary,
-            fields: &fields,
-        };
-        assert!(head.field("accept").eq([&b"a"[..], b"c"]));
-        assert_eq!(head.field("y").count(), 0);
-        assert_eq!(head.path(), b"/p/a");
-        assert_eq!(Head { target: b"*", ..head }.path(), b"*");
-    }
 }

@@ -7,6 +7,7 @@
 //! * [`pg`]: the PostgreSQL frontend/backend protocol, version 3.
 //! * [`http`]: HTTP/1.1 for a gateway.
 //! * [`mod@line`]: newline framing with a limit.
+//! * [`resp`]: the protocol of Redis.
 //! * [`control`]: the JSON-lines contract that the programs speak to each other and to their operators.
 
 pub mod control;
@@ -14,3 +15,4 @@ pub mod fuzz;
 pub mod http;
 pub mod line;
 pub mod pg;
+pub mod resp;

@@ -4,10 +4,13 @@
 //! message always precedes the close that follows it. Ranges of the chunk given to an input entry are relayed without
 //! a copy; they are valid only until the shell has applied the outbox of that entry.
 
+use std::fmt;
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use sluice_wire::pg::error::ErrorResponse;
 
+use super::client::Address;
 use super::log::LogLine;
 use super::{ClientId, ControlId, ServerId};
 use crate::config::Host;
@@ -101,6 +104,50 @@ pub struct Endpoint {
     pub host: Host,
     /// TCP port, also part of a Unix socket's file name.
     pub port: u16,
+}
+
+impl Endpoint {
+    /// The address, where no name has to be looked up for it.
+    pub(super) fn address(&self) -> Option<Address> {
+        match &self.host {
+            Host::Unix(_) => Some(Address::Unix { pid: 0, uid: 0, port: self.port }),
+            Host::Ip(ip) => Some(Address::Tcp(SocketAddr::new(*ip, self.port))),
+            Host::Name(_) => None,
+        }
+    }
+}
+
+/// Why no connection to a server came about, with the system's words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unreachable {
+    /// The host's name was not found.
+    Lookup {
+        /// The name.
+        name: String,
+        /// What the resolver said.
+        error: String,
+    },
+    /// The host was not reached.
+    Connect(String),
+}
+
+impl Unreachable {
+    /// The reason PgBouncer gives, which does not say more.
+    pub(super) fn reason(&self) -> &'static str {
+        match self {
+            Self::Lookup { .. } => "server DNS lookup failed",
+            Self::Connect(_) => "connect failed",
+        }
+    }
+}
+
+impl fmt::Display for Unreachable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lookup { name, error } => write!(f, "DNS lookup failed: {name}: {error}"),
+            Self::Connect(error) => write!(f, "cannot connect: {error}"),
+        }
+    }
 }
 
 /// What an input entry did with its chunk.

@@ -8,7 +8,7 @@ use sluice_wire::pg::frontend;
 use sluice_wire::pg::sqlstate::SqlState;
 
 use super::client::{Address, Client, ClientState, Departure};
-use super::effect::{Effect, Peer};
+use super::effect::{Effect, Peer, Unreachable};
 use super::outstanding::{Kind, Request};
 use super::pool::Failure;
 use super::prepared::Unnamed;
@@ -246,13 +246,14 @@ impl Core {
     }
 
     /// The shell could not connect.
-    pub fn server_failed(&mut self, id: ServerId, why: &str, now: Instant) {
+    pub fn server_failed(&mut self, id: ServerId, why: &Unreachable, now: Instant) {
         let Some(server) = self.servers.get(id.0) else { return };
-        if server.state == ServerState::ActiveCancel {
+        let state = server.state;
+        self.log_server_text(id, &why.to_string());
+        if state == ServerState::ActiveCancel {
             self.close_server(id, "failed cancel request", now);
         } else {
-            let reason = format!("connect failed: {why}");
-            self.login_failed(id, None, &reason, now);
+            self.login_failed(id, None, why.reason(), now);
         }
         self.check_invariants();
     }
@@ -283,14 +284,14 @@ impl Core {
         }
         // A server that is starting up or shutting down (57P03) will be back: waiters keep waiting.
         let tell = refusal.as_ref().is_some_and(|r| r.sqlstate != SqlState::CANNOT_CONNECT_NOW);
-        let usable = pool.size() - pool.server_count(ServerState::Login);
         let round_over = pool.hosts_failed == 0;
-        pool.failure = Some(Failure { at: now, refusal: refusal.clone().filter(|_| tell) });
+        let error = refusal.clone().unwrap_or_else(|| violation(reason.to_owned()));
+        pool.failure = Some(Failure { at: now, error });
         self.close_server(id, reason, now);
         if let Some(refusal) = refusal
             && tell
-            && usable == 0
             && round_over
+            && !self.has_usable_server(pool_id)
         {
             self.expel_waiters(pool_id, &refusal, now);
         }

@@ -133,7 +133,7 @@ impl Core {
             serial: server.serial,
             database: database.unwrap_or_else(|| "(nodb)".into()),
             user: user.unwrap_or_else(|| "(nouser)".into()),
-            address: server.peer,
+            address: server.peer.or_else(|| server.endpoint.address()),
         }
     }
 

@@ -51,7 +51,7 @@ pub use self::client::{Address, ClientState};
 pub use self::console::{
     Argument, COMMANDS, Cell, Column, Command, Done, Outcome, Privilege, Row, SHOWS, Show, Table, Type,
 };
-pub use self::effect::{Effect, Endpoint, ListenerScope, Op, Origin, Outbox, Peer, Taken, Then};
+pub use self::effect::{Effect, Endpoint, ListenerScope, Op, Origin, Outbox, Peer, Taken, Then, Unreachable};
 pub use self::log::{ConnectionName, Event, Level, LogLine, Side};
 pub use self::server::ServerState;
 pub use self::signals::Signal;

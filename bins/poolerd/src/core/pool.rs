@@ -40,8 +40,8 @@ pub(super) struct Welcome {
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) at: Instant,
-    /// What the server said, if it was the server that refused; connect errors have no text for clients.
-    pub(super) refusal: Option<ErrorResponse>,
+    /// What the server said, or what became of the attempt.
+    pub(super) error: ErrorResponse,
 }
 
 #[derive(Debug)]
@@ -193,8 +193,8 @@ impl Core {
             self.expel(id, "server shutting down", now);
             return Acquired::Gone;
         }
-        if let Some(error) = self.recent_refusal(pool_id, now) {
-            self.expel_with(id, &Core::cached_refusal(&error), now);
+        if let Some(error) = self.recent_failure(pool_id, now) {
+            self.expel_with(id, &error, now);
             return Acquired::Gone;
         }
         self.enqueue(id, ClientState::Waiting, now);
@@ -522,19 +522,24 @@ impl Core {
         Some(Rc::new(Endpoint { host, port: config.port }))
     }
 
-    /// The error to answer at once, while the pool has no server and a login was refused a moment ago.
-    pub(super) fn recent_refusal(&self, pool_id: PoolId, now: Instant) -> Option<ErrorResponse> {
-        let pool = self.pools.get(pool_id.0)?;
-        let failure = pool.failure.as_ref()?;
-        let usable = pool.size() - pool.server_count(ServerState::Login);
-        let recent = now.saturating_duration_since(failure.at) < self.config.global.server_login_retry;
-        if usable == 0 && recent { failure.refusal.clone() } else { None }
+    /// Has the pool a server that a client may get some day? One that is marked will be closed instead.
+    pub(super) fn has_usable_server(&self, pool_id: PoolId) -> bool {
+        let connected = |s: &Server| s.state != ServerState::Login && s.cancel.is_none();
+        self.servers.iter().any(|(_, s)| s.pool == pool_id && connected(s) && !s.close_needed)
     }
 
-    pub(super) fn cached_refusal(error: &ErrorResponse) -> ErrorResponse {
-        let text =
-            format!("server login has been failing, cached error: {} (server_login_retry)", error.message);
-        ErrorResponse { message: text.into(), ..error.clone() }
+    /// The error to answer at once, while the pool has no server and the last attempt to get one failed a moment ago,
+    /// on every host.
+    pub(super) fn recent_failure(&self, pool_id: PoolId, now: Instant) -> Option<ErrorResponse> {
+        let pool = self.pools.get(pool_id.0)?;
+        let failure = pool.failure.as_ref()?;
+        let recent = now.saturating_duration_since(failure.at) < self.config.global.server_login_retry;
+        if !recent || pool.hosts_failed > 0 || self.has_usable_server(pool_id) {
+            return None;
+        }
+        let cached = &failure.error.message;
+        let text = format!("server login has been failing, cached error: {cached} (server_login_retry)");
+        Some(ErrorResponse { message: text.into(), ..failure.error.clone() })
     }
 
     /// Schedules a look at the pool.

@@ -385,8 +385,7 @@ impl Core {
             self.greet(id, now);
             return Step::Used(0);
         }
-        if let Some(error) = self.recent_refusal(pool, now) {
-            let error = Core::cached_refusal(&error);
+        if let Some(error) = self.recent_failure(pool, now) {
             self.expel_with(id, &error, now);
             return Step::Closed;
         }

@@ -124,24 +124,17 @@ impl Core {
     }
 
     fn login_refused(&mut self, id: ServerId, error: &LoginError, now: Instant) -> Step {
-        if let Some(text) = error.log_text() {
-            self.log_server_text(id, text);
-        }
-        let reason = match error {
-            LoginError::Server(refusal) => {
-                let severity = refusal.severity.as_deref().unwrap_or("FATAL");
-                format!("server login failed: {severity} {}", refusal.message)
+        let (text, refusal) = match error {
+            LoginError::Server(said) => {
+                let code = said.sqlstate.unwrap_or(SqlState::PROTOCOL_VIOLATION);
+                let refusal = ErrorResponse::new(Severity::Fatal, code, said.message.clone());
+                (Some(error.to_string()), refusal)
             }
-            other => other.to_string(),
+            other => (other.log_text().map(str::to_owned), violation(other.to_string())),
         };
-        let refusal = match error {
-            LoginError::Server(refusal) => ErrorResponse::new(
-                Severity::Fatal,
-                refusal.sqlstate.unwrap_or(SqlState::PROTOCOL_VIOLATION),
-                reason.clone(),
-            ),
-            other => ErrorResponse::new(Severity::Fatal, SqlState::PROTOCOL_VIOLATION, other.to_string()),
-        };
+        if let Some(text) = text {
+            self.log_server_text(id, &text);
+        }
         // A key learnt from a client may be the one that does not fit. Other refusals (the server is starting up, or is
         // full) say nothing about it, and only a client's next login could bring it back.
         if doubts_the_key(error)
@@ -152,6 +145,7 @@ impl Core {
                 user.scram_keys = None;
             }
         }
+        let reason = refusal.message.clone();
         self.login_failed(id, Some(refusal), &reason, now);
         Step::Closed
     }

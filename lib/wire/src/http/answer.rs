@@ -1,6 +1,7 @@
 //! The gateway's own answers: problems (RFC 9457) with Proxy-Status (RFC 9209), and answers served from memory.
 //!
-//! Always Date and Content-Length, so that they end where the client thinks they end; a problem also forbids caches to
+//! Always Date, and Content-Length wherever there may be content, so that they end where the client thinks they end; a
+//! problem also forbids caches to
 //! keep it. Never Server, never an address of the inside.
 
 use super::connection::Persistence;
@@ -62,13 +63,22 @@ pub fn problem(out: &mut Vec<u8>, problem: &Problem<'_>, reader: &Reader<'_>) {
         decimal(out, seconds);
         out.extend_from_slice(b"\r\n");
     }
-    end(out, problem.extra, content.as_bytes(), reader);
+    out.extend_from_slice(problem.extra);
+    end(out, content.as_bytes(), reader);
 }
 
-/// Appends an answer with `content`, whose fields are in `extra`.
+/// Appends an answer with `content`, whose fields are in `extra`. 204 and 304 have none, whatever is given.
 pub fn content(out: &mut Vec<u8>, status: u16, extra: &[u8], content: &[u8], reader: &Reader<'_>) {
     head(out, status, reader);
-    end(out, extra, content, reader);
+    out.extend_from_slice(extra);
+    match status {
+        // RFC 9110 §8.6: 204 has no Content-Length; that of a 304 would be the one of a 200.
+        204 | 304 => {
+            connection_to_client(out, reader.version, reader.persistence);
+            out.extend_from_slice(b"\r\n");
+        }
+        _ => end(out, content, reader),
+    }
 }
 
 /// The interim response that lets a client send its content (RFC 9110 §15.2.1).
@@ -80,8 +90,7 @@ fn head(out: &mut Vec<u8>, status: u16, reader: &Reader<'_>) {
     put(out, &[b" ", reason(status).as_bytes(), b"\r\nDate: ", reader.date.as_bytes(), b"\r\n"]);
 }
 
-fn end(out: &mut Vec<u8>, extra: &[u8], content: &[u8], reader: &Reader<'_>) {
-    out.extend_from_slice(extra);
+fn end(out: &mut Vec<u8>, content: &[u8], reader: &Reader<'_>) {
     out.extend_from_slice(b"Content-Length: ");
     decimal(out, content.len() as u64);
     out.extend_from_slice(b"\r\n");

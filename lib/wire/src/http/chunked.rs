@@ -243,9 +243,8 @@ impl Chunked {
     }
 
     fn keep_trailer(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        let room = self.limits.trailer_max.saturating_sub(self.trailer.len());
         // The empty line is not part of the section.
-        if bytes.len() > room + b"\r\n".len() {
+        if self.trailer.len() + bytes.len() > self.limits.trailer_max.saturating_add(CHUNK_END.len()) {
             return Err(Fault::TrailerLong);
         }
         self.trailer.extend_from_slice(bytes);

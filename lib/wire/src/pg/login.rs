@@ -105,11 +105,12 @@ impl ServerError {
 
 impl fmt::Display for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.severity.as_deref().unwrap_or("ERROR"), self.message)
+        write!(f, "{} {}", self.severity.as_deref().unwrap_or("FATAL"), self.message)
     }
 }
 
-/// Why a login has failed. Displayed, it is the text for the log and, but for [`LoginError::Server`], for clients.
+/// Why a login has failed. Displayed, it is the text for the log and, but for [`LoginError::Server`], for clients; they
+/// are told what the server said.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum LoginError {
     /// The server refused.

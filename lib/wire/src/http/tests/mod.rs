@@ -1,7 +1,15 @@
 //! The rules of HTTP/1.1 for a gateway, one by one, whole and byte by byte.
 
+mod answers;
+mod bodies;
+mod exchanges;
+mod forwarding;
+mod framing;
 mod heads;
+mod peers;
 mod responses;
+mod structures;
+mod targets;
 
 use super::fault::Fault;
 use super::limits::HeadLimits;

@@ -1,6 +1,6 @@
 //! pgbench as the load: what the pooler spent on a transaction, and how long the client waited for it.
 
-use crate::Contender;
+use super::Contender;
 use sluice_tests::pooler::Table;
 use sluice_tests::{Pooler, postgres};
 use std::path::Path;

@@ -1,8 +1,9 @@
 //! Medians of the rounds, as a table for people and as JSON.
 
-use crate::Contender;
-use crate::idle::Idle;
-use crate::load::{ROWS, Sample};
+use super::Contender;
+use super::idle::Idle;
+use super::load::{ROWS, Sample};
+use crate::median;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -79,7 +80,7 @@ impl Report {
         out
     }
 
-    pub(crate) fn json(&self) -> String {
+    pub(crate) fn json(&self) -> Value {
         let [base, own] = &self.contenders;
         let mut rows = Map::new();
         for row in &ROWS {
@@ -110,17 +111,13 @@ impl Report {
                 (name.clone(), facts)
             })
             .collect();
-        format!("{:#}\n", json!({ "compared_with": base, "rows": rows, "idle": idle }))
+        json!({ "compared_with": base, "rows": rows, "idle": idle })
     }
 
     /// The median of each figure.
     fn median(&self, row: &'static str, contender: &str) -> Option<Sample> {
         let samples = self.samples.get(&(row, contender.to_owned()))?;
-        let middle = |value: fn(&Sample) -> f64| {
-            let mut values: Vec<f64> = samples.iter().map(value).collect();
-            values.sort_by(f64::total_cmp);
-            values[values.len() / 2]
-        };
+        let middle = |value: fn(&Sample) -> f64| median(samples.iter().map(value).collect());
         Some(Sample {
             user_us: middle(|sample| sample.user_us),
             system_us: middle(|sample| sample.system_us),

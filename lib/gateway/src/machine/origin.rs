@@ -1,0 +1,237 @@
+//! The origin's side: connections, and how they end.
+
+use std::time::Instant;
+
+use sluice_wire::http::response::ResponseReader;
+
+use crate::code::Code;
+use crate::effect::{ClientId, Closing, End, Taken, Then};
+use crate::gate::{Gate, Outcome};
+use crate::origins::{ConnId, OriginId};
+
+use super::Gateway;
+use super::client::{Phase, Step};
+use super::dispatch::Failure;
+use super::exchange::Reply;
+use super::response::Behind;
+
+/// One connection to an origin.
+#[derive(Debug)]
+pub(super) struct OriginConn {
+    pub(super) origin: OriginId,
+    pub(super) state: ConnState,
+    /// Whose request it carries.
+    pub(super) client: Option<ClientId>,
+    pub(super) reader: ResponseReader,
+    /// Requests sent on it.
+    pub(super) requests: u32,
+    /// Since when it has not taken what it was sent.
+    pub(super) blocked_at: Option<Instant>,
+}
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ConnState {
+    Connecting,
+    /// Nobody's: any byte on it is one too many.
+    Idle,
+    Busy,
+    /// A tunnel's.
+    Tunnel,
+}
+
+/// How a connection came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    /// The other side shut its direction.
+    Orderly,
+    /// Reset, or worse.
+    Broken,
+}
+
+/// Why there is no connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectFailure {
+    /// Refused, unreachable, no such name.
+    Refused,
+    /// Nobody answered.
+    TimedOut,
+    /// No TLS session.
+    Tls,
+    /// The certificate does not hold.
+    Certificate,
+}
+
+impl OriginConn {
+    pub(super) fn connecting(origin: OriginId, client: ClientId) -> Self {
+        Self {
+            origin,
+            state: ConnState::Connecting,
+            client: Some(client),
+            reader: ResponseReader::default(),
+            requests: 0,
+            blocked_at: None,
+        }
+    }
+}
+
+impl ConnectFailure {
+    pub(super) fn failure(self) -> Failure {
+        let (outcome, code) = match self {
+            Self::Refused => (Outcome::ConnectRefused, Code::ConnectRefused),
+            Self::TimedOut => (Outcome::ConnectTimeout, Code::ConnectTimeout),
+            Self::Tls => (Outcome::TlsFailed, Code::Tls),
+            Self::Certificate => (Outcome::TlsFailed, Code::TlsCertificate),
+        };
+        Failure { outcome, code }
+    }
+}
+
+impl<G: Gate> Gateway<G> {
+    /// No connection could be made.
+    pub fn origin_failed(&mut self, conn: ConnId, why: ConnectFailure, now: Instant) {
+        let client = self.conns.get(conn.0).and_then(|link| link.client);
+        match client {
+            Some(id) => {
+                self.fail(id, why.failure(), now);
+                self.arm(id, now);
+            }
+            None => self.drop_conn(conn, Closing::Flush),
+        }
+        self.finish_entry(now);
+    }
+
+    /// Bytes from an origin: what is left of earlier ones first.
+    pub fn origin_input(&mut self, conn: ConnId, chunk: &[u8], now: Instant) -> Taken {
+        let client = self.conns.get(conn.0).and_then(|link| link.client);
+        let taken = self.read_origin(conn, chunk, now);
+        if let Some(id) = client {
+            self.arm(id, now);
+        }
+        self.finish_entry(now);
+        taken
+    }
+
+    /// The origin will send no more; all it sent was read.
+    pub fn origin_ended(&mut self, conn: ConnId, now: Instant) {
+        self.end_origin(conn, Ending::Orderly, now);
+    }
+
+    /// The connection is broken.
+    pub fn origin_gone(&mut self, conn: ConnId, now: Instant) {
+        self.end_origin(conn, Ending::Broken, now);
+    }
+
+    fn end_origin(&mut self, conn: ConnId, ending: Ending, now: Instant) {
+        let Some(link) = self.conns.get(conn.0) else { return };
+        match (link.state, link.client) {
+            (ConnState::Tunnel, _) if ending == Ending::Orderly => self.tunnel_ended(End::Origin(conn), now),
+            (ConnState::Tunnel, Some(id)) => self.close_tunnel(id, Closing::Abort, now),
+            (ConnState::Busy, Some(id)) => self.response_ended(id, conn, ending, now),
+            (ConnState::Connecting, Some(id)) => self.fail(id, ConnectFailure::Refused.failure(), now),
+            (_, None) | (ConnState::Idle, Some(_)) => {
+                let origin = link.origin;
+                self.origins.forget_idle(origin, conn);
+                self.drop_conn(conn, Closing::Flush);
+            }
+        }
+        if let Some(id) = self.conns.get(conn.0).and_then(|link| link.client) {
+            self.arm(id, now);
+        }
+        self.finish_entry(now);
+    }
+
+    /// The connection of an open exchange has ended.
+    fn response_ended(&mut self, id: ClientId, conn: ConnId, ending: Ending, now: Instant) {
+        let Some(exchange) = self.exchange(id) else { return };
+        match &exchange.reply {
+            Reply::Relayed(content, _) if ending == Ending::Orderly && content.end().is_ok() => {
+                self.response_complete(id, conn, Behind::More, now);
+            }
+            Reply::Relayed(..) => {
+                let failure = Failure { outcome: Outcome::BodyTruncated, code: Code::OriginReset };
+                self.fail(id, failure, now);
+            }
+            Reply::Awaited | Reply::Over => {
+                let failure = Failure { outcome: Outcome::ResetBeforeHead, code: Code::OriginReset };
+                self.fail(id, failure, now);
+            }
+        }
+    }
+
+    fn read_origin(&mut self, conn: ConnId, chunk: &[u8], now: Instant) -> Taken {
+        let mut at = 0;
+        loop {
+            let Some(link) = self.conns.get(conn.0) else {
+                return Taken { consumed: chunk.len(), then: Then::Closed };
+            };
+            let step = match (link.state, link.client) {
+                (ConnState::Busy, Some(id)) => self.read_response(id, conn, chunk, at, now),
+                (ConnState::Tunnel, Some(_)) => self.read_tunnel(End::Origin(conn), chunk, at, now),
+                // Bytes nobody asked for (RFC 9112 §9.2): they must never be taken for the next response.
+                _ if at < chunk.len() => {
+                    let origin = link.origin;
+                    self.origins.forget_idle(origin, conn);
+                    self.drop_conn(conn, Closing::Abort);
+                    Step::Stop(chunk.len() - at, Then::Closed)
+                }
+                _ => Step::Stop(0, Then::More),
+            };
+            match step {
+                Step::Used(count) => at += count,
+                Step::Stop(count, then) => return Taken { consumed: at + count, then },
+            }
+        }
+    }
+
+    /// Bytes of a tunnel, either way.
+    pub(super) fn read_tunnel(&mut self, from: End, chunk: &[u8], at: usize, now: Instant) -> Step {
+        let Some(to) = self.destination(from) else { return Step::Stop(chunk.len() - at, Then::Closed) };
+        let len = chunk.len() - at;
+        let client = match (from, to) {
+            (End::Client(id), _) | (_, End::Client(id)) => id,
+            (End::Origin(_), End::Origin(_)) => return Step::Stop(len, Then::Closed),
+        };
+        if let Some(exchange) = self.exchange(client) {
+            exchange.times.heard = now;
+            match from {
+                End::Client(_) => exchange.account.bytes_in += len as u64,
+                End::Origin(_) => exchange.account.bytes_out += len as u64,
+            }
+        }
+        self.outbox.relay(to, at, chunk.len());
+        Step::Stop(len, Then::More)
+    }
+
+    /// One side of a tunnel has shut its direction: so does ours towards the other, and when both have, it is over.
+    pub(super) fn tunnel_ended(&mut self, from: End, now: Instant) {
+        let Some(to) = self.destination(from) else { return };
+        let client = match (from, to) {
+            (End::Client(id), _) | (_, End::Client(id)) => id,
+            (End::Origin(_), End::Origin(_)) => return,
+        };
+        let Some(exchange) = self.exchange(client) else { return };
+        if exchange.times.half_closed.is_some() {
+            return self.close_tunnel(client, Closing::Flush, now);
+        }
+        exchange.times.half_closed = Some(now);
+        self.effects.push_back(crate::effect::Effect::Shut(to));
+    }
+
+    /// The tunnel is over.
+    pub(super) fn close_tunnel(&mut self, id: ClientId, closing: Closing, now: Instant) {
+        let Some(mut exchange) = self.clients.get_mut(id.0).and_then(|client| client.exchange.take()) else {
+            return;
+        };
+        self.tunnels = self.tunnels.saturating_sub(1);
+        self.detach(&mut exchange, closing);
+        if let Some(ticket) = exchange.ticket.take() {
+            self.gate.settle(ticket, Outcome::Upgraded, now);
+        }
+        self.account(id, &mut exchange, now);
+        if let Some(client) = self.clients.get_mut(id.0) {
+            client.phase = Phase::Head;
+        }
+        self.close_client(id, closing, now);
+    }
+}

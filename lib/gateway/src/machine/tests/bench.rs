@@ -1,0 +1,262 @@
+//! The shell of the tests: connections are byte strings, and time is what a test says it is.
+//!
+//! Input may be cut into pieces of any size: what the machine does not take is kept and given again with more, as a
+//! shell does it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use sluice_wire::http::forwarded::{Scheme, Trust};
+
+use super::gate::{Mood, Scripted};
+use crate::config::Config;
+use crate::effect::{ClientId, Closing, Effect, End, Source, Then};
+use crate::machine::{ConnectFailure, Gateway, Incoming, Seeds};
+use crate::origins::{ConnId, OriginId};
+use crate::route::Routes;
+use crate::settings::Settings;
+
+#[derive(Debug, Default)]
+struct Wire {
+    /// Input not taken yet.
+    kept: Vec<u8>,
+    blocked: bool,
+    /// What was sent to it.
+    sent: Vec<u8>,
+    closed: Option<Closing>,
+    shut: bool,
+    ended: bool,
+}
+
+pub(super) struct Bench {
+    pub(super) gateway: Gateway<Scripted>,
+    pub(super) now: Instant,
+    clients: BTreeMap<ClientId, Wire>,
+    origins: BTreeMap<ConnId, Wire>,
+    /// Connections asked for and not answered.
+    pub(super) dialing: VecDeque<(ConnId, OriginId)>,
+    pub(super) listening: bool,
+    /// Bytes fed at a time.
+    pub(super) piece: usize,
+}
+
+impl Bench {
+    pub(super) fn new(mood: Mood, change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = Settings::default();
+        change(&mut settings);
+        let config = Config::new("gate", settings, Routes::new(Vec::new())).unwrap();
+        let now = Instant::now();
+        let seeds =
+            Seeds { epoch: (now, SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777)), random: 7 };
+        Self {
+            gateway: Gateway::new(Scripted::new(mood), Arc::new(config), seeds),
+            now,
+            clients: BTreeMap::new(),
+            origins: BTreeMap::new(),
+            dialing: VecDeque::new(),
+            listening: true,
+            piece: usize::MAX,
+        }
+    }
+
+    pub(super) fn connect(&mut self) -> ClientId {
+        self.connect_from("192.0.2.1", Trust::No)
+    }
+
+    pub(super) fn connect_from(&mut self, address: &str, trust: Trust) -> ClientId {
+        let incoming = Incoming { address: Some(address.parse().unwrap()), trust, scheme: Scheme::Http };
+        let id = self.gateway.client_connected(incoming, self.now).unwrap();
+        self.clients.insert(id, Wire::default());
+        id
+    }
+
+    /// A client sends.
+    pub(super) fn send(&mut self, id: ClientId, bytes: &[u8]) {
+        for piece in bytes.chunks(self.piece) {
+            let wire = self.clients.get_mut(&id).unwrap();
+            wire.kept.extend_from_slice(piece);
+            self.pump(End::Client(id));
+        }
+    }
+
+    /// An origin sends.
+    pub(super) fn reply(&mut self, id: ConnId, bytes: &[u8]) {
+        for piece in bytes.chunks(self.piece) {
+            let wire = self.origins.get_mut(&id).unwrap();
+            wire.kept.extend_from_slice(piece);
+            self.pump(End::Origin(id));
+        }
+    }
+
+    /// A side shuts its direction.
+    pub(super) fn end(&mut self, end: End) {
+        let wire = self.wire(end);
+        wire.ended = true;
+        if wire.blocked {
+            if let End::Client(id) = end {
+                self.gateway.client_hung_up(id, self.now);
+            }
+            return self.apply(&[]);
+        }
+        self.tell_end(end);
+    }
+
+    /// A side breaks its connection.
+    pub(super) fn reset(&mut self, end: End) {
+        match end {
+            End::Client(id) => self.gateway.client_gone(id, self.now),
+            End::Origin(id) => self.gateway.origin_gone(id, self.now),
+        }
+        self.apply(&[]);
+    }
+
+    /// The next connection asked for is there.
+    pub(super) fn accept(&mut self) -> ConnId {
+        let (id, _) = self.dialing.pop_front().expect("a connection is asked for");
+        self.origins.insert(id, Wire::default());
+        self.gateway.origin_connected(id, self.now);
+        self.apply(&[]);
+        id
+    }
+
+    /// The next connection asked for fails.
+    pub(super) fn refuse(&mut self, why: ConnectFailure) {
+        let (id, _) = self.dialing.pop_front().expect("a connection is asked for");
+        self.gateway.origin_failed(id, why, self.now);
+        self.apply(&[]);
+    }
+
+    /// Time passes, with every timer firing at its moment.
+    pub(super) fn pass(&mut self, time: Duration) {
+        let until = self.now + time;
+        while let Some(at) = self.gateway.poll_timeout().filter(|at| *at <= until) {
+            self.now = self.now.max(at);
+            self.gateway.handle_timeout(self.now);
+            self.apply(&[]);
+        }
+        self.now = until;
+    }
+
+    /// What was sent to a side since the last look, as text.
+    pub(super) fn sent(&mut self, end: End) -> String {
+        String::from_utf8(std::mem::take(&mut self.wire(end).sent)).unwrap()
+    }
+
+    pub(super) fn got(&mut self, id: ClientId) -> String {
+        self.sent(End::Client(id))
+    }
+
+    pub(super) fn asked(&mut self, id: ConnId) -> String {
+        self.sent(End::Origin(id))
+    }
+
+    pub(super) fn closed(&mut self, end: End) -> Option<Closing> {
+        self.wire(end).closed
+    }
+
+    pub(super) fn is_shut(&mut self, end: End) -> bool {
+        self.wire(end).shut
+    }
+
+    pub(super) fn release(&mut self) {
+        self.gateway.gate_mut().release();
+        self.poke();
+    }
+
+    /// Lets the machine look at its gate.
+    pub(super) fn poke(&mut self) {
+        self.gateway.handle_timeout(self.now);
+        self.apply(&[]);
+    }
+
+    pub(super) fn drain(&mut self) {
+        self.gateway.drain(self.now);
+        self.apply(&[]);
+    }
+
+    /// What the access log has since the last look.
+    pub(super) fn log(&mut self) -> Vec<serde_json::Value> {
+        let lines = self.gateway.take_access();
+        let lines = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        lines.map(|line| serde_json::from_slice(&[b"{", line, b"}"].concat()).unwrap()).collect()
+    }
+
+    fn wire(&mut self, end: End) -> &mut Wire {
+        match end {
+            End::Client(id) => self.clients.get_mut(&id).unwrap(),
+            End::Origin(id) => self.origins.get_mut(&id).unwrap(),
+        }
+    }
+
+    fn pump(&mut self, end: End) {
+        loop {
+            let now = self.now;
+            let wire = self.wire(end);
+            if wire.blocked || wire.closed.is_some() {
+                return;
+            }
+            let kept = std::mem::take(&mut wire.kept);
+            let taken = match end {
+                End::Client(id) => self.gateway.client_input(id, &kept, now),
+                End::Origin(id) => self.gateway.origin_input(id, &kept, now),
+            };
+            let wire = self.wire(end);
+            wire.kept = kept[taken.consumed..].to_vec();
+            wire.blocked = taken.then == Then::Blocked;
+            self.apply(&kept);
+            let wire = self.wire(end);
+            if wire.ended && !wire.blocked && wire.closed.is_none() {
+                return self.tell_end(end);
+            }
+            if taken.consumed == 0 || self.wire(end).kept.is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn tell_end(&mut self, end: End) {
+        match end {
+            End::Client(id) => self.gateway.client_ended(id, self.now),
+            End::Origin(id) => self.gateway.origin_ended(id, self.now),
+        }
+        self.apply(&[]);
+    }
+
+    /// Sends the outbox, then does what is asked.
+    fn apply(&mut self, chunk: &[u8]) {
+        self.deliver(chunk);
+        while let Some(effect) = self.gateway.poll() {
+            match effect {
+                Effect::Connect(conn, origin) => self.dialing.push_back((conn, origin)),
+                Effect::Pump(end) => {
+                    self.wire(end).blocked = false;
+                    self.pump(end);
+                }
+                Effect::Shut(end) => self.wire(end).shut = true,
+                Effect::Close(End::Origin(id), _) if !self.origins.contains_key(&id) => {
+                    self.dialing.retain(|(dialing, _)| *dialing != id);
+                }
+                Effect::Close(end, closing) => {
+                    assert_eq!(self.wire(end).closed.replace(closing), None, "{end:?} is closed twice");
+                }
+                Effect::StopListening => self.listening = false,
+                Effect::Log(_) | Effect::Publish(_) => {}
+            }
+            self.deliver(&[]);
+        }
+    }
+
+    fn deliver(&mut self, chunk: &[u8]) {
+        let outbox = std::mem::take(&mut self.gateway.outbox);
+        for op in &outbox.ops {
+            let bytes = match op.source {
+                Source::Chunk => &chunk[op.start..op.end],
+                Source::Own => &outbox.own[op.start..op.end],
+            };
+            let wire = self.wire(op.to);
+            assert_eq!(wire.closed, None, "bytes for a connection that is closed");
+            wire.sent.extend_from_slice(bytes);
+        }
+    }
+}

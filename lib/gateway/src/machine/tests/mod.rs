@@ -1,0 +1,6 @@
+//! The machine with hand-fed clients and origins on a virtual clock.
+
+mod bench;
+mod gate;
+mod relay;
+mod time;
