@@ -167,7 +167,11 @@ impl Words {
 /// The setting `name`, in any letter case, of one major; `None` where that major has no such setting.
 #[must_use]
 pub fn row(name: &str, major: u32) -> Option<Guc> {
-    rows(major).find(|guc| guc.name.eq_ignore_ascii_case(name))
+    let is_named = |line: &&str| {
+        let (line, name) = (line.as_bytes(), name.as_bytes());
+        line.get(name.len()) == Some(&b'\t') && line[..name.len()].eq_ignore_ascii_case(name)
+    };
+    TABLE.lines().filter(is_named).find_map(|line| read(line, major))
 }
 
 /// All settings of one major, sorted by name.

@@ -84,11 +84,13 @@ pub(crate) struct Waits {
 impl Waits {
     pub(crate) fn of(http: Duration) -> Self {
         let http_ms = u64::try_from(http.as_millis()).unwrap_or(u64::MAX / 10);
-        let seconds = |tenths: u64, least: u64| (http_ms * tenths / 10_000).max(least) * 1000;
+        // Whole seconds; those of the pooler stay below the application's where rounding made them equal.
+        let pool_timeout_s = (http_ms * 8 / 10_000).max(2);
+        let query_wait_s = (http_ms * 6 / 10_000).clamp(1, pool_timeout_s - 1);
         Self {
             http_ms,
-            query_wait_ms: seconds(6, 1),
-            pool_timeout_ms: seconds(8, 2),
+            query_wait_ms: query_wait_s * 1000,
+            pool_timeout_ms: pool_timeout_s * 1000,
             queue_ms: http_ms * 6 / 10,
             abort_ms: http_ms * 8 / 10,
         }
