@@ -11,6 +11,8 @@
 pub mod budget;
 pub mod conf;
 pub mod config;
+#[cfg(test)]
+mod documents;
 pub mod explain;
 pub mod facts;
 pub mod fuzz;

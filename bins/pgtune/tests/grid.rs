@@ -49,7 +49,9 @@ fn accepted(data: &Data, setting: &Setting, major: u32, what: &str) {
             assert_eq!(text("unit"), "", "{what}: {name}");
             within(n as f64);
         }
-        (Amount::Decimal(_) | Amount::Count(_), "real") => within(setting.amount.to_string().parse().unwrap()),
+        (Amount::Decimal(_) | Amount::Count(_), "real") => {
+            within(setting.amount.to_string().parse().unwrap())
+        }
         (Amount::Word(word), "bool") => assert!(["on", "off"].contains(&word), "{what}: {name} = {word}"),
         (Amount::Word(word), "enum") => {
             assert!(text("enum").split(',').any(|known| known == word), "{what}: {name} = {word}");
@@ -159,7 +161,8 @@ fn the_multiplier_and_the_desktop_have_their_limits() {
     for multiplier in ["0.5", "1", "2", "4"] {
         for memory in ["64MB", "1GB", "64GB"] {
             for profile in PROFILES {
-                let what = format!("--memory {memory} --cpus 8 --profile {profile} --worst-case {multiplier}");
+                let what =
+                    format!("--memory {memory} --cpus 8 --profile {profile} --worst-case {multiplier}");
                 check(&data, &plan(&what), multiplier.parse().unwrap(), &what);
             }
         }

@@ -191,9 +191,18 @@ fn other_systems() {
         ("--os macos --pg-version 18", ["200", "200", "try"]),
         ("--os windows --pg-version 18 --disk nvme", ["1000", "1000", "try"]),
     ] {
-        assert_eq!(values(&plan(&format!("--memory 16GB --cpus 4 {arguments}")), &names), expected, "{arguments}");
+        assert_eq!(
+            values(&plan(&format!("--memory 16GB --cpus 4 {arguments}")), &names),
+            expected,
+            "{arguments}"
+        );
     }
-    let windows = |major| value(&plan(&format!("--memory 128GB --cpus 4 --os windows --pg-version {major}")), "maintenance_work_mem");
+    let windows = |major| {
+        value(
+            &plan(&format!("--memory 128GB --cpus 4 --os windows --pg-version {major}")),
+            "maintenance_work_mem",
+        )
+    };
     assert_eq!((windows(17), windows(18)), ("2047MB".into(), "8GB".into()));
 }
 
@@ -216,7 +225,9 @@ fn extras_are_asked_for() {
         assert_eq!(value(&plan("--memory 4GB --cpus 2"), name), "", "{name}");
     }
     let old = plan("--memory 4GB --cpus 2 --extras guards,observe --pg-version 13 --profile dw");
-    for name in ["idle_in_transaction_session_timeout", "client_connection_check_interval", "compute_query_id"] {
+    for name in
+        ["idle_in_transaction_session_timeout", "client_connection_check_interval", "compute_query_id"]
+    {
         assert_eq!(value(&old, name), "", "{name}");
     }
 }
@@ -229,7 +240,8 @@ fn a_reserve_is_taken_off() {
 
 fn pool(plan: &Plan, name: &str) -> String {
     let pooling = &plan.pooling;
-    let mut lines = [&pooling.pooler, &pooling.app, &pooling.throttle, &pooling.breaker].into_iter().flatten();
+    let mut lines =
+        [&pooling.pooler, &pooling.app, &pooling.throttle, &pooling.breaker].into_iter().flatten();
     lines.find(|line| line.name == name).unwrap().amount.to_string()
 }
 
@@ -249,7 +261,10 @@ fn the_pool_of_fifty() {
         pools(&plan, &["DB_POOL_SIZE", "DB_MAX_OVERFLOW", "DB_POOL_TIMEOUT", "MAX_CONCURRENT_DB_REQUESTS"]),
         ["25", "10", "4", "35"]
     );
-    assert_eq!(pools(&plan, &["queue_max_wait_ms", "abort_failure_ms", "patience_ms"]), ["3000", "4000", "5000"]);
+    assert_eq!(
+        pools(&plan, &["queue_max_wait_ms", "abort_failure_ms", "patience_ms"]),
+        ["3000", "4000", "5000"]
+    );
     assert_eq!(pools(&plan, &["slow_call_ms", "permit_deadline_ms"]), ["5000", "10000"]);
     assert_eq!(plan.pooling.processes_allowed, 28);
     assert_eq!((plan.pooling.descriptors, plan.pooling.limit_nofile), (1124, 2048));
@@ -300,7 +315,8 @@ fn a_pool_larger_than_the_server_is_a_risk() {
 #[test]
 fn waits_nest_whatever_callers_wait() {
     for tenths in 30..400 {
-        let plan = plan(&format!("--memory 16GB --cpus 4 --pooled --http-timeout {}", f64::from(tenths) / 10.0));
+        let plan =
+            plan(&format!("--memory 16GB --cpus 4 --pooled --http-timeout {}", f64::from(tenths) / 10.0));
         assert!(!codes(&plan).contains(&"timeout-inverted"), "{tenths}");
     }
 }
@@ -375,8 +391,11 @@ tcp_keepintvl = 30
 
 #[test]
 fn the_seeds_warnings() {
-    for (multiplier, pooled, unpooled) in [("1", "124.1", "155.4"), ("1.5", "147.6", "194.5"), ("2", "171", "233.5")] {
-        let plan = plan(&format!("--profile seed --memory 2GB --cpus 2 --worst-case {multiplier} --wal-disk 15GB"));
+    for (multiplier, pooled, unpooled) in
+        [("1", "124.1", "155.4"), ("1.5", "147.6", "194.5"), ("2", "171", "233.5")]
+    {
+        let plan =
+            plan(&format!("--profile seed --memory 2GB --cpus 2 --worst-case {multiplier} --wal-disk 15GB"));
         let expected = [
             "budget-exceeded",
             "wal-buffers-above-auto",
@@ -398,13 +417,19 @@ fn the_seeds_warnings() {
     for (descriptors, warned) in [(1123, true), (1124, false)] {
         limited.descriptors = Some(descriptors);
         let wishes = plan("--profile seed --memory 2GB").wishes;
-        assert_eq!(codes(&pgtune::tune::plan(&wishes, &limited)).contains(&"nofile"), warned, "{descriptors}");
+        assert_eq!(
+            codes(&pgtune::tune::plan(&wishes, &limited)).contains(&"nofile"),
+            warned,
+            "{descriptors}"
+        );
     }
 }
 
 #[test]
 fn same_input_same_bytes() {
-    for format in ["conf", "alter-system", "env", "ini", "throttle", "breaker", "sysctl", "k8s", "patroni", "json"] {
+    for format in
+        ["conf", "alter-system", "env", "ini", "throttle", "breaker", "sysctl", "k8s", "patroni", "json"]
+    {
         let arguments = format!("--memory 3GB --cpus 2.5 --format {format} --explain");
         assert_eq!(rendered(&arguments), rendered(&arguments));
     }

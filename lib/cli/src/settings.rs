@@ -458,20 +458,28 @@ fn size(text: &str) -> Option<i64> {
         None if unit.is_empty() || unit.eq_ignore_ascii_case("B") => 0,
         None => return None,
     };
-    let bytes = (i128::from(thousandths(number)?) << shift) / 1000;
-    i64::try_from(bytes).ok()
+    scaled(number, 1 << shift)
 }
 
 /// A decimal number without a sign; what follows the third place is dropped.
 fn thousandths(text: &str) -> Option<i64> {
+    scaled(text, 1000)
+}
+
+/// Places behind the point that count.
+const PLACES: usize = 15;
+
+/// `scale` times a decimal number without a sign, rounded down.
+fn scaled(text: &str, scale: i64) -> Option<i64> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
     let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
     if !is_digits(whole) || !is_digits(fraction) {
         return None;
     }
     let whole: i64 = whole.parse().ok()?;
-    let places: i64 = format!("{fraction:0<3}")[..3].parse().ok()?;
-    whole.checked_mul(1000)?.checked_add(places)
+    let places: i128 = format!("{fraction:0<PLACES$}")[..PLACES].parse().ok()?;
+    let part = places * i128::from(scale) / 10_i128.pow(PLACES as u32);
+    whole.checked_mul(scale)?.checked_add(i64::try_from(part).ok()?)
 }
 
 /// A number of thousandths, shown as a decimal number without needless zeros. Not negative.

@@ -39,10 +39,7 @@ fn given(read: Read, pgdata: Option<&str>) -> Given {
         cpus_milli: read.known("cpus", read.milli("cpus")),
         disk: read.known("disk", read.word("disk").and_then(Disk::from_word)),
         os: read.known("os", read.word("os").and_then(Os::from_word)),
-        major: read.known(
-            "pg_version",
-            read.number("pg_version").and_then(|n| u32::try_from(n).ok()).filter(|n| *n > 0),
-        ),
+        major: read.known("pg_version", read.number("pg_version").and_then(|n| u32::try_from(n).ok())),
         wal_disk_kb: read.known("wal_disk", read.kb("wal_disk")),
         wal_shared: read.switch("wal_shared"),
         data_dir: read.path("data_dir").or_else(|| pgdata.map(PathBuf::from)),

@@ -4,6 +4,8 @@ mod conf;
 mod fragments;
 mod json;
 mod sysctl;
+#[cfg(test)]
+mod tests;
 
 use crate::config::{Format, Output};
 use crate::explain;

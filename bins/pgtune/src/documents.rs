@@ -1,0 +1,54 @@
+//! The tables of options, formats, profiles and warnings against the man page.
+
+use sluice_cli::flags::Flag;
+
+use crate::config::{Format, Profile, USAGE};
+use crate::warnings::{Code, Level};
+
+const PAGE: &str = include_str!("../../../man/pgtune.1");
+
+/// The lines under a heading, up to the next one.
+fn under(heading: &str) -> Vec<&'static str> {
+    let lines: Vec<_> = PAGE.lines().skip_while(|line| *line != heading).skip(1).collect();
+    assert!(!lines.is_empty(), "{heading} is on the page");
+    lines.into_iter().take_while(|line| !line.starts_with(".Sh ") && !line.starts_with(".Ss ")).collect()
+}
+
+/// The items of a section's list that begin so.
+fn items(heading: &str, lead: &str) -> Vec<&'static str> {
+    under(heading).into_iter().filter_map(|line| line.strip_prefix(lead)).collect()
+}
+
+fn item(flag: &Flag) -> String {
+    let value = flag.value.map_or_else(String::new, |value| format!(" Ar {}", value.to_lowercase()));
+    match flag.short {
+        Some(letter) => format!(".It Fl {letter} , Fl -{}{value}", flag.long),
+        None => format!(".It Fl -{}{value}", flag.long),
+    }
+}
+
+#[test]
+fn every_flag_is_described_and_no_other() {
+    let lines = under(".Sh DESCRIPTION");
+    let described: Vec<_> = lines.into_iter().filter(|line| line.starts_with(".It ")).collect();
+    assert_eq!(described, USAGE.flags.iter().map(item).collect::<Vec<_>>());
+}
+
+#[test]
+fn every_format_and_profile_is_described_and_no_other() {
+    assert_eq!(items(".Ss Formats", ".It Cm "), Format::WORDS);
+    assert_eq!(items(".Ss Profiles", ".It Cm "), Profile::WORDS);
+}
+
+#[test]
+fn every_warning_is_described_and_risks_are_named() {
+    let words: Vec<&str> = Code::ALL.iter().map(|code| code.word()).collect();
+    assert_eq!(items(".Ss Warnings", ".It Cm "), words);
+    let lines = under(".Ss Warnings");
+    for code in Code::ALL {
+        let item = format!(".It Cm {}", code.word());
+        let text = lines.iter().skip_while(|line| **line != item).skip(1);
+        let is_risk = text.take_while(|line| !line.starts_with(".It ")).any(|line| *line == "A risk.");
+        assert_eq!(is_risk, code.level() == Level::Risk, "{}", code.word());
+    }
+}
