@@ -1,13 +1,9 @@
 //! `--compat pgtune` against the web calculator: every setting, its order, exact sizes and warnings.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod common;
-
 use pgtune::tune::{Amount, Kb, Plan};
 use serde_json::Value;
 
-const VECTORS: &str = include_str!("data/pgtune_vectors.json");
+const VECTORS: &str = include_str!("../data/pgtune_vectors.json");
 
 fn arguments(input: &Value) -> Vec<String> {
     let text = |key: &str| match &input[key] {
@@ -46,19 +42,20 @@ fn all_vectors_come_out_exactly() {
     for vector in vectors {
         let name = &vector["name"];
         let arguments = arguments(&vector["input"]);
-        let plan = common::try_plan(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
+        let plan =
+            crate::common::try_plan(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
 
         let order: Vec<&str> = plan.settings.iter().map(|setting| setting.name).collect();
         let expected: Vec<&str> =
             vector["order"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
         assert_eq!(order, expected, "{name}: order");
         for (setting, value) in vector["settings"].as_object().unwrap() {
-            assert_eq!(common::value(&plan, setting), value.as_str().unwrap(), "{name}: {setting}");
+            assert_eq!(crate::common::value(&plan, setting), value.as_str().unwrap(), "{name}: {setting}");
         }
         for (setting, size) in vector["raw_kb"].as_object().unwrap() {
             assert_eq!(kb(&plan, setting), *size, "{name}: {setting} in kB");
         }
-        let codes: Vec<Value> = common::codes(&plan).into_iter().map(Value::from).collect();
+        let codes: Vec<Value> = crate::common::codes(&plan).into_iter().map(Value::from).collect();
         assert_eq!(Value::from(codes), vector["warnings"], "{name}: warnings");
     }
 }

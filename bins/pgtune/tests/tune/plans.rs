@@ -1,10 +1,6 @@
 //! Plans with known values: the native rules, the budget, the WAL's volume, the pooler, the seed profile.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod common;
-
-use common::{codes, plan, rendered, value};
+use crate::common::{codes, plan, rendered, value};
 use pgtune::tune::Plan;
 use pgtune::warnings::Code;
 

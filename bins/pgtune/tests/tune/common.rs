@@ -1,7 +1,5 @@
 //! Plans as the command makes them, without running it.
 
-#![expect(dead_code, clippy::panic, reason = "each test uses some of it; a test fails by panicking")]
-
 use std::ffi::OsString;
 
 use pgtune::config::Request;

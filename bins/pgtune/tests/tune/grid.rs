@@ -1,12 +1,8 @@
 //! Every machine: names and ranges hold by PostgreSQL's own tables, and the worst case fits or says that it does not.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
-
-mod common;
-
 use std::collections::BTreeMap;
 
-use common::{codes, plan, value};
+use crate::common::{codes, plan, value};
 use pgtune::tune::{Amount, Kb, Plan, Setting};
 use serde_json::Value;
 use sluice_check::Rng;
@@ -19,7 +15,7 @@ const DISKS: [&str; 4] = ["ssd", "hdd", "san", "nvme"];
 const CPUS: [&str; 4] = ["1", "4", "16", "64"];
 
 fn data() -> Data {
-    serde_json::from_str(include_str!("data/pg_gucs_12_18.json")).unwrap()
+    serde_json::from_str(include_str!("../data/pg_gucs_12_18.json")).unwrap()
 }
 
 /// Fails unless a stock server of the major takes the setting.
@@ -50,7 +46,7 @@ fn accepted(data: &Data, setting: &Setting, major: u32, what: &str) {
             within(n as f64);
         }
         (Amount::Decimal(_) | Amount::Count(_), "real") => {
-            within(setting.amount.to_string().parse().unwrap())
+            within(setting.amount.to_string().parse().unwrap());
         }
         (Amount::Word(word), "bool") => assert!(["on", "off"].contains(&word), "{what}: {name} = {word}"),
         (Amount::Word(word), "enum") => {

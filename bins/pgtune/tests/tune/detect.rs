@@ -1,14 +1,10 @@
 //! Detection below a fixture's root: control groups of both versions, CPUs, disks, volumes, version.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod common;
-
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use common::codes;
+use crate::common::codes;
 use pgtune::config::Disk;
 use pgtune::facts::{Certainty, Facts, Share};
 use pgtune::tune::Plan;
@@ -62,7 +58,7 @@ impl Root {
     }
 
     fn plan(&self, arguments: &str) -> Plan {
-        common::plan(&format!("{arguments} --sysroot {}", self.0.path().display()))
+        crate::common::plan(&format!("{arguments} --sysroot {}", self.0.path().display()))
     }
 
     fn facts(&self) -> Facts {
@@ -184,7 +180,8 @@ fn what_is_broken_limits_nothing() {
         let root = Root::new().v2().file("proc/self/cgroup", own).file("proc/self/mountinfo", mounts);
         is(root.file("sys/fs/cgroup/a/b/memory.max", "2147483648\n").memory(), 16 * GB, MACHINE);
     }
-    let error = |root: &Root| common::try_plan(&["--sysroot", root.0.path().to_str().unwrap()]).unwrap_err();
+    let error =
+        |root: &Root| crate::common::try_plan(&["--sysroot", root.0.path().to_str().unwrap()]).unwrap_err();
     for meminfo in ["", "MemTotal: 0 kB\n", "MemTotal: lots\n", "MemTotal: 16777216\n"] {
         let root = Root::new().file("proc/meminfo", meminfo);
         assert!(error(&root).contains("give --memory"), "{}", error(&root));
@@ -355,7 +352,7 @@ fn the_data_directory_tells_version_and_volumes() {
     let root = Root::new();
     let words = ["--data-dir", data.path().to_str().unwrap(), "--sysroot", root.0.path().to_str().unwrap()];
     assert_eq!(
-        common::try_plan(&words).unwrap_err(),
+        crate::common::try_plan(&words).unwrap_err(),
         "PostgreSQL 11 (PG_VERSION): expected 12 to 18; --pg-version chooses one"
     );
     fs::write(data.path().join("PG_VERSION"), "fifteen\n").unwrap();
