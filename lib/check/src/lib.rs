@@ -9,6 +9,6 @@ mod rng;
 mod split;
 
 pub use exhaustive::{Exhaustive, exhaustive};
-pub use mutate::mutate;
+pub use mutate::{mutate, mutate_words};
 pub use rng::Rng;
 pub use split::{pieces, prefixes};

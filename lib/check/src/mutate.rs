@@ -15,6 +15,23 @@ pub fn mutate(rng: &mut Rng, bytes: &mut Vec<u8>) {
     }
 }
 
+/// Changes `bytes` as [`mutate`] does, but in half of the places it puts in one of `words`, or lays it over what is there:
+/// what is nearly right in a language of words is rarely reached byte by byte.
+pub fn mutate_words(rng: &mut Rng, bytes: &mut Vec<u8>, words: &[&[u8]]) {
+    for _ in 0..rng.between(1, 4) {
+        let word = words.get(rng.below(words.len())).copied().unwrap_or_default();
+        let at = rng.below(bytes.len() + 1);
+        match rng.below(4) {
+            0 => drop(bytes.splice(at..at, word.iter().copied())),
+            1 => {
+                let end = (at + word.len()).min(bytes.len());
+                bytes.splice(at..end, word.iter().copied());
+            }
+            _ => mutate_once(rng, bytes),
+        }
+    }
+}
+
 fn mutate_once(rng: &mut Rng, bytes: &mut Vec<u8>) {
     let at = rng.below(bytes.len());
     let odd = BYTES[rng.below(BYTES.len())];
@@ -60,6 +77,20 @@ mod tests {
             changed += usize::from(bytes != valid);
         }
         assert!(changed > 950, "{changed}");
+    }
+
+    #[test]
+    fn words_are_put_in() {
+        let mut rng = Rng::new(9);
+        let mut found = 0;
+        for _ in 0..1000 {
+            let mut bytes = b"GET / HTTP/1.1".to_vec();
+            mutate_words(&mut rng, &mut bytes, &[b"\r\n", b"chunked"]);
+            assert!(bytes.len() <= 14 + 4 * 16);
+            found += usize::from(bytes.windows(7).any(|word| word == b"chunked"));
+        }
+        assert!(found > 300, "{found}");
+        mutate_words(&mut rng, &mut Vec::new(), &[]);
     }
 
     #[test]

@@ -11,6 +11,7 @@
 
 #![expect(clippy::panic, reason = "a body reports a broken property by panicking")]
 
+pub mod http;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +30,7 @@ use crate::pg::scram::{
 };
 use crate::pg::sqlstate::SqlState;
 use crate::pg::startup::{self, First, Progress};
+use crate::resp;
 
 /// The nonce of both roles: fixed, so that an input is a complete bug report.
 const NONCE: &[u8; NONCE_LEN] = b"0123456789abcdefgh";
@@ -375,6 +377,37 @@ fn names_many_iterations(stream: &[u8]) -> bool {
     let slow = 5..=ITERATIONS_MAX.ilog10() as usize + 1;
     let digits = |at: usize| stream[at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
     memchr::memmem::find_iter(stream, b",i=").any(|at| slow.contains(&digits(at + 3)))
+}
+
+/// Replies of a Redis: in pieces, and bounded.
+pub fn resp(data: &[u8]) {
+    let whole = replies(&[data]);
+    let cut = data.first().map_or(0, |&byte| usize::from(byte)).min(data.len());
+    let (head, tail) = data.split_at(cut);
+    assert_eq!(replies(&[head, tail]), whole);
+    assert_eq!(replies(&data.chunks(1).collect::<Vec<_>>()), whole);
+    let words: Vec<&[u8]> = data.split(|&byte| byte == b' ').collect();
+    let mut command = Vec::new();
+    resp::write_command(&mut command, &words);
+    let read = words.iter().map(|word| resp::Value::Bulk(word.to_vec())).collect();
+    assert_eq!(replies(&[&command]), (vec![resp::Value::Array(read)], false));
+}
+
+/// Every reply the pieces make, and whether the stream was given up.
+fn replies(pieces: &[&[u8]]) -> (Vec<resp::Value>, bool) {
+    let mut replies = resp::Replies::default();
+    let mut found = Vec::new();
+    for piece in pieces {
+        replies.feed(piece);
+        loop {
+            match replies.next() {
+                resp::Next::Value(value) => found.push(value),
+                resp::Next::Need => break,
+                resp::Next::Broken => return (found, true),
+            }
+        }
+    }
+    (found, false)
 }
 
 /// Control lines: framing in pieces, requests, answers.

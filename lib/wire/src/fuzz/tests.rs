@@ -1,5 +1,7 @@
 //! The bodies on seeded input: noise, valid input, and valid input that was damaged a little.
 
+mod http;
+
 use sluice_check::{Rng, mutate};
 
 use super::*;
@@ -204,9 +206,19 @@ fn controls() {
 }
 
 #[test]
+fn resps() {
+    let valid = [
+        b"*3\r\n:1\r\n*1\r\n$-1\r\n$1\r\nx\r\n+OK\r\n".to_vec(),
+        b"-NOSCRIPT No matching script\r\n$4\r\na\r\nb\r\n".to_vec(),
+        built(|out| resp::write_command(out, &[b"EVALSHA", b"abc", b"1", b"key"])),
+    ];
+    run(9, resp, &valid);
+}
+
+#[test]
 fn every_body_on_every_short_input() {
-    let bodies: [Body; 10] =
-        [frame, startup, frontend, backend, error, scram, login, query, conninfo, control];
+    let bodies: [Body; 11] =
+        [frame, startup, frontend, backend, error, scram, login, query, conninfo, control, resp];
     for input in sluice_check::exhaustive(b"\0\x01SZ\"", 4) {
         bodies.iter().for_each(|body| body(&input));
     }
