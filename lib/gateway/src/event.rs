@@ -21,6 +21,7 @@ events! {
     REFUSED = "conn.refused", "Connections were refused or could not be accepted.";
     ORIGIN_UP = "origin.up", "An origin is used again.";
     ORIGIN_DOWN = "origin.down", "An origin is left out.";
+    CONNECT = "origin.connect", "A connection to an origin could not be made (shown with -v).";
     RELOAD = "config.reload", "The configuration was read anew, or could not be.";
     DRAIN_BEGIN = "drain.begin", "No new connections are accepted; what is there may finish.";
     DRAIN_END = "drain.end", "Nobody is left.";

@@ -19,3 +19,4 @@ pub mod metrics;
 pub mod origins;
 pub mod route;
 pub mod settings;
+pub mod shell;

@@ -11,6 +11,8 @@ pub mod blocking;
 pub mod buf;
 pub mod conn;
 pub mod control;
+pub mod keyed;
+pub mod linger;
 pub mod listener;
 pub mod log;
 pub mod machine;

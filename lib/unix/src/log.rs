@@ -159,6 +159,21 @@ impl Log {
         }
     }
 
+    /// Logs a JSON line for each line of `members`, which holds members of an object, comma-separated and made by the
+    /// caller: for lines too frequent to be put together from fields.
+    pub fn members(&self, level: Level, event: &str, members: &str) {
+        if self.is_shown(level) && !members.is_empty() {
+            let at = SystemTime::now();
+            self.0.writer.write(|renderer, out| renderer.render_members(out, level, event, members, at));
+        }
+    }
+
+    /// Calls of [`Log::write`] and its kin that were dropped so far because too much waited.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.0.writer.dropped_total()
+    }
+
     /// Logs a line that has no fields and belongs to no connection.
     pub fn line(&self, level: Level, event: &'static str, text: fmt::Arguments<'_>) {
         self.write(&Record { level, event, context: format_args!(""), text, fields: &[] });

@@ -238,6 +238,21 @@ impl Stream {
         }
     }
 
+    /// From now on closing resets the connection (SO_LINGER with no time): the peer learns that something is missing.
+    /// A Unix socket has no such end and is left alone.
+    ///
+    /// # Errors
+    /// As `setsockopt`.
+    pub fn set_abortive(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(_) => {
+                let linger = nix::libc::linger { l_onoff: 1, l_linger: 0 };
+                Ok(socket::setsockopt(self, sockopt::Linger, &linger)?)
+            }
+            Self::Unix(_) => Ok(()),
+        }
+    }
+
     /// Asks for a send buffer of this size (the kernel doubles it and has a least size).
     ///
     /// # Errors

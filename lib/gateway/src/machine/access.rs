@@ -30,7 +30,8 @@ impl<G: Gate> Gateway<G> {
         };
         let out = &mut self.access;
         let (head, times, account) = (&exchange.head, &exchange.times, &exchange.account);
-        put(out, format_args!("\"id\":{},\"conn\":{serial},\"peer\":", exchange.serial));
+        let prog = self.config.program;
+        put(out, format_args!("\"prog\":\"{prog}\",\"id\":{},\"conn\":{serial},\"peer\":", exchange.serial));
         address(out, incoming.address);
         out.extend_from_slice(b",\"client\":");
         address(out, exchange.address);
@@ -83,7 +84,8 @@ impl<G: Gate> Gateway<G> {
         let request = self.next_serial;
         self.next_serial += 1;
         let out = &mut self.access;
-        put(out, format_args!("\"id\":{request},\"conn\":{serial},\"peer\":"));
+        let prog = self.config.program;
+        put(out, format_args!("\"prog\":\"{prog}\",\"id\":{request},\"conn\":{serial},\"peer\":"));
         address(out, incoming.address);
         let Complaint { status, reason, .. } = fault;
         put(

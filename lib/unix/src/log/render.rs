@@ -77,6 +77,29 @@ impl Renderer {
         out.extend_from_slice(self.line.as_bytes());
     }
 
+    /// Appends a JSON line for each line of `members`, which holds members of an object, comma-separated.
+    pub(super) fn render_members(
+        &mut self,
+        out: &mut Vec<u8>,
+        level: Level,
+        event: &str,
+        members: &str,
+        at: SystemTime,
+    ) {
+        for members in members.lines() {
+            let line = &mut self.line;
+            line.clear();
+            line.push_str("{\"ts\":\"");
+            self.stamp.push_utc(line, at);
+            let (level, pid) = (level.json_name(), self.pid);
+            push(
+                line,
+                format_args!("\",\"level\":\"{level}\",\"event\":\"{event}\",{members},\"pid\":{pid}}}\n"),
+            );
+            out.extend_from_slice(line.as_bytes());
+        }
+    }
+
     fn render_text(&mut self, record: &Record<'_>, at: SystemTime) {
         let line = &mut self.line;
         self.stamp.push_local(line, at);
@@ -213,6 +236,21 @@ mod tests {
         let line = rendered(Format::Json, &record(format_args!("{text}"), &[]));
         let object: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(object["msg"], text);
+    }
+
+    #[test]
+    fn members_become_a_line_each() {
+        let mut out = Vec::new();
+        let at = UNIX_EPOCH + Duration::from_millis(1_767_323_045_678);
+        let members = "\"a\":1,\"b\":\"x\"\n\"a\":2\n";
+        Renderer::new(Format::Json, 42).render_members(&mut out, Level::Log, "request", members, at);
+        let expected = concat!(
+            r#"{"ts":"2026-01-02T03:04:05.678Z","level":"info","event":"request","a":1,"b":"x","pid":42}"#,
+            "\n",
+            r#"{"ts":"2026-01-02T03:04:05.678Z","level":"info","event":"request","a":2,"pid":42}"#,
+            "\n"
+        );
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 
     #[test]

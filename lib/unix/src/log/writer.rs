@@ -28,7 +28,9 @@ const KEEP_BYTES: usize = 64 * 1024;
 struct State {
     renderer: Renderer,
     pending: Vec<u8>,
+    /// Since the last report, and in all.
     dropped: u64,
+    dropped_total: u64,
     sinks: Option<Sinks>,
     activity: Activity,
     /// Bytes ever queued and ever given to the sinks.
@@ -73,6 +75,7 @@ impl Writer {
             renderer,
             pending: Vec::new(),
             dropped: 0,
+            dropped_total: 0,
             sinks: Some(sinks),
             activity: Activity::Awake,
             queued: 0,
@@ -92,6 +95,7 @@ impl Writer {
         let mut state = self.shared.lock();
         if state.pending.len() >= PENDING_MAX {
             state.dropped += 1;
+            state.dropped_total += 1;
             return;
         }
         state.report_dropped();
@@ -101,6 +105,10 @@ impl Writer {
             drop(state);
             self.shared.wake.notify_one();
         }
+    }
+
+    pub(super) fn dropped_total(&self) -> u64 {
+        self.shared.lock().dropped_total
     }
 
     /// Lets `change` at the renderer of the lines to come.

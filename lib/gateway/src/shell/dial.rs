@@ -1,0 +1,145 @@
+//! The way from an origin to a connection: addresses of names, looked up off the loop and anew every `resolve_ms`.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use sluice_unix::poller::Waker;
+use sluice_unix::resolve::Resolver;
+use sluice_unix::stream::{Stream, TcpOptions};
+
+use crate::config::{Config, Place};
+use crate::origins::{ConnId, OriginId};
+
+/// Lookups that may wait at once.
+const LOOKUPS_MAX: usize = 256;
+
+/// What is known of an origin's name.
+#[derive(Debug, Default)]
+struct Known {
+    addresses: Vec<IpAddr>,
+    next: usize,
+    /// When it is looked up again.
+    until: Option<Instant>,
+    asking: bool,
+    /// Connections that wait for the first answer.
+    waiting: Vec<ConnId>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Dialer {
+    /// Answers carry the configuration they were asked for: a later one has other origins.
+    resolver: Resolver<(u64, OriginId)>,
+    epoch: u64,
+    known: Vec<Known>,
+}
+
+/// What came of an attempt.
+#[derive(Debug)]
+pub(super) enum Dialed {
+    /// Under way.
+    Stream(Stream),
+    /// The name is being looked up.
+    Waiting,
+    /// Not possible, and why.
+    Failed(io::Error),
+}
+
+/// What an answer of the resolver came to.
+#[derive(Debug)]
+pub(super) struct Resolved {
+    pub(super) origin: OriginId,
+    /// Connections that waited for it, and how each goes on.
+    pub(super) dialed: Vec<(ConnId, Dialed)>,
+    /// Why the name could not be looked up.
+    pub(super) error: Option<io::Error>,
+}
+
+impl Dialer {
+    pub(super) fn new(waker: Waker) -> Self {
+        Self { resolver: Resolver::new(waker, LOOKUPS_MAX), epoch: 0, known: Vec::new() }
+    }
+
+    /// Other origins: what was known of the old ones is forgotten. Connections that waited are handed back.
+    pub(super) fn forget(&mut self) -> Vec<ConnId> {
+        self.epoch += 1;
+        self.known.drain(..).flat_map(|known| known.waiting).collect()
+    }
+
+    /// Begins a connection to an origin.
+    pub(super) fn dial(&mut self, conn: ConnId, origin: OriginId, config: &Config, now: Instant) -> Dialed {
+        let Some(endpoint) = config.origins.get(usize::from(origin.0)) else {
+            return Dialed::Failed(io::ErrorKind::NotFound.into());
+        };
+        match &endpoint.place {
+            Place::Tcp(address) => from(Stream::connect_tcp(*address, &TcpOptions::default())),
+            Place::Unix(path) => from(Stream::connect_unix(path)),
+            Place::Name(name, port) => {
+                let known = self.look_up(origin, name, now);
+                if known.addresses.is_empty() {
+                    known.waiting.push(conn);
+                    return Dialed::Waiting;
+                }
+                known.dial(*port)
+            }
+        }
+    }
+
+    /// What is known of a name, asking again in the background when that is old.
+    fn look_up(&mut self, origin: OriginId, name: &str, now: Instant) -> &mut Known {
+        let at = usize::from(origin.0);
+        if at >= self.known.len() {
+            self.known.resize_with(at + 1, Known::default);
+        }
+        let known = &mut self.known[at];
+        let fresh = known.until.is_some_and(|until| now < until) && !known.addresses.is_empty();
+        if !fresh && !known.asking {
+            known.asking = self.resolver.request((self.epoch, origin), name).is_ok();
+        }
+        known
+    }
+
+    /// The next answer.
+    pub(super) fn answer(&mut self, config: &Config, now: Instant) -> Option<Resolved> {
+        let answer = self.resolver.answer()?;
+        let (epoch, origin) = answer.key;
+        let known = self.known.get_mut(usize::from(origin.0)).filter(|_| epoch == self.epoch);
+        let Some(known) = known else { return Some(Resolved { origin, dialed: Vec::new(), error: None }) };
+        known.asking = false;
+        known.until = Some(now + config.settings.resolve_ms);
+        let error = match answer.addresses {
+            Ok(addresses) => {
+                known.addresses = addresses;
+                None
+            }
+            // What was known before is better than nothing.
+            Err(error) => Some(error),
+        };
+        let port = match config.origins.get(usize::from(origin.0)).map(|endpoint| &endpoint.place) {
+            Some(Place::Name(_, port)) => *port,
+            _ => 0,
+        };
+        let waiting = std::mem::take(&mut known.waiting);
+        let dialed = waiting.into_iter().map(|conn| (conn, known.dial(port))).collect();
+        Some(Resolved { origin, dialed, error })
+    }
+}
+
+impl Known {
+    /// The addresses in turn.
+    fn dial(&mut self, port: u16) -> Dialed {
+        let Some(&address) = self.addresses.get(self.next % self.addresses.len().max(1)) else {
+            return Dialed::Failed(io::Error::other("the name has no address"));
+        };
+        self.next = self.next.wrapping_add(1);
+        from(Stream::connect_tcp(SocketAddr::new(address, port), &TcpOptions::default()))
+    }
+}
+
+fn from(stream: io::Result<Stream>) -> Dialed {
+    match stream {
+        Ok(stream) => Dialed::Stream(stream),
+        Err(error) => Dialed::Failed(error),
+    }
+}

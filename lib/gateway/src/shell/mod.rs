@@ -1,0 +1,293 @@
+//! The shell of a gateway: sockets, clocks, signals, the log. It decides nothing.
+//!
+//! A program owns the loop and calls the parts: [`Shell::wait`], [`Shell::on_event`] for each event that is not its own,
+//! [`Shell::apply`], [`Shell::expire`], [`Shell::run_queued`]. Event sources of the program have classes from
+//! [`class::PROGRAM`] on.
+
+mod conns;
+mod control;
+mod dial;
+mod doors;
+mod logs;
+mod turn;
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use sluice_unix::linger::Lingering;
+use sluice_unix::log::{Level, Log};
+use sluice_unix::notify::Notify;
+use sluice_unix::poller::{Poller, Readiness};
+use sluice_unix::random;
+use sluice_unix::signals::Signals;
+use sluice_unix::slab::Key;
+use sluice_unix::timers::Timers;
+use sluice_unix::token::Token;
+use sluice_wire::control::Row;
+
+use crate::config::Config;
+use crate::event;
+use crate::gate::Gate;
+use crate::machine::{Gateway, Seeds};
+
+use conns::Conns;
+use control::ControlSocket;
+use dial::Dialer;
+use doors::Door;
+
+pub use control::VERBS;
+
+/// Kinds of event sources: the class of a token.
+pub mod class {
+    pub(super) const DOOR: u8 = 1;
+    pub(super) const CLIENT: u8 = 2;
+    pub(super) const ORIGIN: u8 = 3;
+    pub(super) const SIGNAL: u8 = 4;
+    pub(super) const WAKER: u8 = 5;
+    pub(super) const LINGER: u8 = 6;
+    pub(super) const CONTROL: u8 = 7;
+    pub(super) const CONTROL_PEER: u8 = 8;
+    /// The first class that is the program's.
+    pub const PROGRAM: u8 = 32;
+}
+
+/// What the shell's own timers are about.
+#[derive(Clone, Copy, Debug)]
+enum Tick {
+    Accept,
+    Watchdog,
+    Control,
+    Heartbeat,
+    /// The wall clock is looked at: it may have been set.
+    Clock,
+}
+
+/// What a program has to do by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Read the configuration anew, and tell [`Shell::reloaded`].
+    Reload,
+    /// Open the log's files anew.
+    ReopenLog,
+}
+
+/// Why the shell could not go on.
+#[derive(Debug)]
+pub enum Failure {
+    /// The configuration cannot be acted on: text for the operator.
+    Configuration(String),
+    /// The system refuses something that may work later.
+    System(String, io::Error),
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Configuration(text) => f.write_str(text),
+            Self::System(what, error) => write!(f, "cannot {what}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// The control socket's place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ControlPlace {
+    /// There is none.
+    None,
+    /// It has to be there.
+    Asked(String),
+    /// The usual place, which may be out of reach for somebody who tries things out.
+    Usual(String),
+}
+
+/// A gateway and everything it needs of the system. Two can live in one process.
+#[derive(Debug)]
+pub struct Shell<G> {
+    /// The machine.
+    pub gateway: Gateway<G>,
+    poller: Poller,
+    conns: Conns,
+    doors: Vec<Door>,
+    control: Option<ControlSocket>,
+    dialer: Dialer,
+    lingering: Lingering,
+    timers: Timers<Tick>,
+    signals: Signals,
+    notify: Notify,
+    log: Log,
+    /// Rows of `show config`.
+    config_rows: Vec<Row>,
+    requests: Vec<Request>,
+    /// Who waits for the outcome of a reload.
+    reloading: Vec<Key>,
+    /// A second signal ends the process at once.
+    quit: bool,
+}
+
+impl<G: Gate> Shell<G> {
+    /// Opens all sockets, so that a failure is one before anything has begun. `rows` answer `show config`.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub fn new(
+        gate: G,
+        config: Arc<Config>,
+        control: &ControlPlace,
+        rows: Vec<Row>,
+        log: Log,
+    ) -> Result<Self, Failure> {
+        let system = |what: &str| {
+            let what = what.to_owned();
+            move |error| Failure::System(what, error)
+        };
+        let mut poller = Poller::new().map_err(system("make a poller"))?;
+        let signals = Signals::new().map_err(system("catch signals"))?;
+        let key = |index| Key { index, generation: 1 };
+        poller
+            .register_readable(&signals, Token::new(class::SIGNAL, key(0)))
+            .map_err(system("watch signals"))?;
+        let waker = poller.waker(Token::new(class::WAKER, key(0))).map_err(system("make a waker"))?;
+        let doors = doors::open(&config).map_err(Failure::Configuration)?;
+        for (at, door) in doors.iter().enumerate() {
+            let token = Token::new(class::DOOR, key(at as u32));
+            poller.register_readable(&door.listener, token).map_err(system("watch a listener"))?;
+        }
+        let control = open_control(control, &log).map_err(Failure::Configuration)?;
+        if let Some(control) = &control {
+            poller
+                .register_readable(control.listener(), Token::new(class::CONTROL, key(0)))
+                .map_err(system("watch the control socket"))?;
+        }
+        let random: [u8; 8] = random::bytes().map_err(system("get random bytes"))?;
+        let seeds = Seeds { epoch: (Instant::now(), SystemTime::now()), random: u64::from_ne_bytes(random) };
+        Ok(Self {
+            gateway: Gateway::new(gate, config, seeds),
+            poller,
+            conns: Conns::new(),
+            doors,
+            control,
+            dialer: Dialer::new(waker),
+            lingering: Lingering::new(class::LINGER),
+            timers: Timers::new(),
+            signals,
+            notify: Notify::from_env().map_err(system("reach the service manager"))?,
+            log,
+            config_rows: rows,
+            requests: Vec::new(),
+            reloading: Vec::new(),
+            quit: false,
+        })
+    }
+
+    /// Says that it serves, to the log and to the service manager. `version` names the program.
+    pub fn announce(&mut self, version: &str) {
+        for door in &self.doors {
+            self.log.line(Level::Log, event::LISTENING, format_args!("listening on {}", door.name));
+        }
+        self.log.line(Level::Log, event::UP, format_args!("process up: {version}"));
+        let now = Instant::now();
+        if let Some(interval) = self.notify.watchdog_interval() {
+            self.timers.schedule(now + interval, Tick::Watchdog);
+        }
+        self.timers.schedule(now + CLOCK_INTERVAL, Tick::Clock);
+        self.notify.ready();
+    }
+
+    /// Sleeps until something is to be done, by `deadline` at the latest, and tells the time.
+    ///
+    /// # Errors
+    /// When the kernel refuses to wait.
+    pub fn wait(&mut self, deadline: Option<Instant>) -> Result<Instant, Failure> {
+        let soonest = if self.conns.runnable_len() > 0 || !self.requests.is_empty() {
+            Some(Instant::now())
+        } else {
+            let own = [self.gateway.poll_timeout(), self.timers.next(), self.lingering.next(), deadline];
+            own.into_iter().flatten().min()
+        };
+        self.poller.wait(soonest).map_err(|error| Failure::System("wait for events".to_owned(), error))
+    }
+
+    /// Event number `index` of the last wait.
+    #[inline]
+    #[must_use]
+    pub fn event(&self, index: usize) -> Option<(Token, Readiness)> {
+        self.poller.event(index)
+    }
+
+    /// The poller, for event sources of the program.
+    #[must_use]
+    pub fn poller(&self) -> &Poller {
+        &self.poller
+    }
+
+    /// The log.
+    #[must_use]
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// The next thing the program has to do by itself.
+    pub fn request(&mut self) -> Option<Request> {
+        self.requests.pop()
+    }
+
+    /// A new configuration was read, or could not be: text for the operator.
+    pub fn reloaded(&mut self, outcome: Result<(Arc<Config>, Vec<Row>), String>, now: Instant) {
+        match &outcome {
+            Ok((config, rows)) => {
+                if self.gateway.config().origins != config.origins {
+                    for conn in self.dialer.forget() {
+                        self.gateway.origin_failed(conn, crate::machine::ConnectFailure::Refused, now);
+                    }
+                }
+                self.gateway.reconfigure(Arc::clone(config));
+                self.config_rows.clone_from(rows);
+                self.log.line(Level::Log, event::RELOAD, format_args!("configuration read anew"));
+            }
+            Err(text) => self.log.line(Level::Error, event::RELOAD, format_args!("{text}")),
+        }
+        if let Some(control) = &mut self.control {
+            for key in self.reloading.drain(..) {
+                control.reloaded(key, outcome.as_ref().map(|_| ()).map_err(String::as_str));
+            }
+        }
+        self.notify.ready();
+        self.apply(now);
+    }
+
+    /// Whether the process is to end: everybody has gone, or nobody is waited for any more.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.quit || self.gateway.is_drained() && self.lingering.is_empty()
+    }
+
+    /// Says that it ends.
+    pub fn finish(&mut self) {
+        self.notify.stopping();
+        self.log.line(Level::Log, event::DRAIN_END, format_args!("nobody is left"));
+        self.log.line(Level::Log, event::EXIT, format_args!("process down"));
+    }
+}
+
+/// How often the wall clock is compared with the monotonic one.
+const CLOCK_INTERVAL: Duration = Duration::from_secs(10);
+
+fn open_control(place: &ControlPlace, log: &Log) -> Result<Option<ControlSocket>, String> {
+    let (path, usual) = match place {
+        ControlPlace::None => return Ok(None),
+        ControlPlace::Asked(path) => (path, false),
+        ControlPlace::Usual(path) => (path, true),
+    };
+    match ControlSocket::open(path, class::CONTROL_PEER) {
+        Ok(socket) => Ok(Some(socket)),
+        Err(error) if usual => {
+            let text = format_args!("no control socket: cannot listen on {path}: {error}");
+            log.line(Level::Warning, event::CONTROL, text);
+            Ok(None)
+        }
+        Err(error) => Err(format!("cannot listen on control_socket {path}: {error}")),
+    }
+}

@@ -1,0 +1,325 @@
+//! One turn of the loop: events, effects, timers.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use sluice_unix::conn::{Conn, Connect};
+use sluice_unix::control::Accept;
+use sluice_unix::linger::Patience;
+use sluice_unix::listener::Accepted;
+use sluice_unix::log::Level;
+use sluice_unix::poller::Readiness;
+use sluice_unix::signals::Signal;
+use sluice_unix::stream::{Address, Stream};
+use sluice_unix::token::Token;
+use sluice_wire::http::forwarded::{Scheme, Trust};
+
+use crate::config::Security;
+use crate::effect::{ClientId, Closing, Effect, End};
+use crate::event;
+use crate::gate::Gate;
+use crate::machine::{ConnectFailure, Incoming};
+use crate::origins::ConnId;
+
+use super::control::{Facts, Wish};
+use super::dial::Dialed;
+use super::{CLOCK_INTERVAL, Request, Shell, Tick, class};
+
+/// Connections accepted in one turn before the others get theirs.
+const ACCEPTS_PER_TURN: usize = 64;
+
+/// Pause of accepting when descriptors have run out.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+impl<G: Gate> Shell<G> {
+    /// Takes in an event of one of the shell's own sources.
+    pub fn on_event(&mut self, token: Token, readiness: Readiness, now: Instant) {
+        let key = token.key();
+        match token.class() {
+            class::CLIENT => {
+                self.conns.on_event(&mut self.gateway, End::Client(ClientId(key)), readiness, now);
+            }
+            class::ORIGIN => self.on_origin_event(ConnId(key), readiness, now),
+            class::DOOR => self.accept(key.index as usize, now),
+            class::SIGNAL => self.on_signals(now),
+            class::WAKER => self.on_resolved(now),
+            class::LINGER => {
+                self.lingering.on_event(key, readiness, &mut self.conns.bufs, &mut self.conns.scratch);
+            }
+            class::CONTROL => self.accept_control(now),
+            class::CONTROL_PEER => {
+                if let Some(control) = &mut self.control {
+                    control.on_event(key, readiness);
+                }
+                self.serve_control(now);
+            }
+            _ => {}
+        }
+        self.apply(now);
+    }
+
+    fn on_origin_event(&mut self, id: ConnId, readiness: Readiness, now: Instant) {
+        let end = End::Origin(id);
+        let Some(link) = self.conns.find(end) else { return };
+        if !link.connecting {
+            return self.conns.on_event(&mut self.gateway, end, readiness, now);
+        }
+        link.conn.on_event(readiness);
+        match link.conn.finish_connect() {
+            Connect::Pending => {}
+            Connect::Failed(error) => self.connect_failed(id, &error, now),
+            Connect::Done => {
+                link.connecting = false;
+                self.gateway.origin_connected(id, now);
+            }
+        }
+        self.conns.send_outbox(&mut self.gateway, &[], now);
+    }
+
+    /// Does everything the machine has asked for.
+    pub fn apply(&mut self, now: Instant) {
+        self.conns.send_outbox(&mut self.gateway, &[], now);
+        while let Some(effect) = self.gateway.poll() {
+            match effect {
+                Effect::Pump(end) => self.conns.unblock(end),
+                Effect::Close(end, closing) => self.close(end, closing, now),
+                Effect::Connect(conn, origin) => {
+                    let config = std::sync::Arc::clone(self.gateway.config());
+                    let dialed = self.dialer.dial(conn, origin, &config, now);
+                    self.dialed(conn, dialed, now);
+                }
+                Effect::Shut(end) => self.conns.shut(end),
+                Effect::Log(event) => self.log_event(&event),
+                Effect::Publish(row) => {
+                    if let Some(control) = &mut self.control {
+                        control.publish(row);
+                    }
+                }
+                Effect::StopListening => self.stop_listening(),
+            }
+            self.conns.send_outbox(&mut self.gateway, &[], now);
+        }
+        self.write_access();
+    }
+
+    fn dialed(&mut self, id: ConnId, dialed: Dialed, now: Instant) {
+        match dialed {
+            Dialed::Waiting => {}
+            Dialed::Failed(error) => self.connect_failed(id, &error, now),
+            Dialed::Stream(stream) => {
+                let mut conn = Conn::connecting(stream);
+                if let Err(error) = conn.register(&self.poller, Token::new(class::ORIGIN, id.0)) {
+                    return self.connect_failed(id, &error, now);
+                }
+                self.conns.insert(End::Origin(id), conn, true);
+            }
+        }
+    }
+
+    fn connect_failed(&mut self, id: ConnId, error: &std::io::Error, now: Instant) {
+        self.log.line(Level::Debug, event::CONNECT, format_args!("cannot connect to an origin: {error}"));
+        self.gateway.origin_failed(id, ConnectFailure::Refused, now);
+    }
+
+    fn on_resolved(&mut self, now: Instant) {
+        let config = std::sync::Arc::clone(self.gateway.config());
+        while let Some(resolved) = self.dialer.answer(&config, now) {
+            if let Some(error) = resolved.error {
+                let name =
+                    config.origins.get(usize::from(resolved.origin.0)).map(|origin| origin.name.as_str());
+                let text = format_args!("cannot look up {}: {error}", name.unwrap_or_default());
+                self.log.line(Level::Warning, event::RESOLVE, text);
+            }
+            for (conn, dialed) in resolved.dialed {
+                self.dialed(conn, dialed, now);
+            }
+        }
+    }
+
+    fn close(&mut self, end: End, closing: Closing, now: Instant) {
+        let Some(link) = self.conns.remove(end) else { return };
+        let conn = link.conn;
+        let settings = &self.gateway.config().settings;
+        match closing {
+            Closing::Abort => {
+                // A reset, not an end: what the peer has must not look whole to it.
+                let _ = conn.stream().set_abortive();
+                conn.close(&mut self.conns.bufs);
+            }
+            Closing::Flush if link.connecting || !conn.has_pending() => conn.close(&mut self.conns.bufs),
+            Closing::Linger | Closing::Flush => {
+                let bytes = if closing == Closing::Linger { settings.linger_bytes } else { 0 };
+                let patience = Patience { until: now + settings.linger_ms, bytes };
+                let (bufs, scratch) = (&mut self.conns.bufs, &mut self.conns.scratch);
+                self.lingering.insert(conn, patience, &self.poller, bufs, scratch);
+            }
+        }
+    }
+
+    fn accept(&mut self, at: usize, now: Instant) {
+        for _ in 0..ACCEPTS_PER_TURN {
+            let Some(door) = self.doors.get_mut(at) else { return };
+            match door.listener.accept() {
+                Accepted::Stream(stream, remote) => {
+                    let security = door.security;
+                    self.admit(stream, remote, security, now);
+                }
+                Accepted::WouldBlock => return,
+                Accepted::Exhausted(stream, error) => {
+                    let text = format_args!("cannot accept on {}: {error}", door.name);
+                    self.log.line(Level::Warning, event::REFUSED, text);
+                    door.paused = true;
+                    if let Some(stream) = stream {
+                        self.turn_away(&stream, now);
+                    }
+                    return self.timers.schedule(now + ACCEPT_RETRY, Tick::Accept);
+                }
+                Accepted::Failed(error) => {
+                    let text = format_args!("cannot accept on {}: {error}", door.name);
+                    return self.log.line(Level::Error, event::REFUSED, text);
+                }
+            }
+            self.apply(now);
+        }
+        // No edge will come for those that already wait.
+        if let Some(door) = self.doors.get_mut(at) {
+            door.paused = true;
+            self.timers.schedule(now, Tick::Accept);
+        }
+    }
+
+    fn admit(&mut self, stream: Stream, remote: Address, security: Security, now: Instant) {
+        let address = match remote {
+            Address::Tcp(address) => Some(address.ip()),
+            Address::Unix => None,
+        };
+        let trust = if self.gateway.config().trusts(address) { Trust::Yes } else { Trust::No };
+        let scheme = match security {
+            Security::Plain => Scheme::Http,
+            Security::Tls => Scheme::Https,
+        };
+        let Some(id) = self.gateway.client_connected(Incoming { address, trust, scheme }, now) else {
+            return self.turn_away(&stream, now);
+        };
+        let mut conn = Conn::new(stream);
+        if conn.register(&self.poller, Token::new(class::CLIENT, id.0)).is_err() {
+            return self.gateway.client_gone(id, now);
+        }
+        self.conns.insert(End::Client(id), conn, false);
+        self.conns.pump(&mut self.gateway, End::Client(id), now);
+    }
+
+    /// Tells a connection for which there is no room why; it is closed right after.
+    fn turn_away(&mut self, stream: &Stream, now: Instant) {
+        let mut text = Vec::new();
+        self.gateway.overload(&mut text, now);
+        let _ = stream.write(&text);
+    }
+
+    fn stop_listening(&mut self) {
+        self.doors.clear();
+        self.notify.stopping();
+        self.log.line(
+            Level::Log,
+            event::DRAIN_BEGIN,
+            format_args!("no new connections; finishing what is there"),
+        );
+    }
+
+    fn on_signals(&mut self, now: Instant) {
+        let signals: Vec<Signal> = self.signals.drain().collect();
+        for signal in signals {
+            match signal {
+                Signal::Term | Signal::Int if self.gateway.is_draining() => self.quit = true,
+                Signal::Term | Signal::Int => self.gateway.drain(now),
+                Signal::Quit => self.quit = true,
+                Signal::Hup => {
+                    self.notify.reloading();
+                    self.requests.push(Request::Reload);
+                }
+                Signal::Usr1 => self.requests.push(Request::ReopenLog),
+                Signal::Usr2 => {}
+            }
+        }
+    }
+
+    fn accept_control(&mut self, now: Instant) {
+        if let Some(control) = &mut self.control
+            && let Accept::Retry(error) = control.accept(&self.poller)
+        {
+            let text = format_args!("cannot accept on the control socket: {error}");
+            self.log.line(Level::Warning, event::CONTROL, text);
+            self.timers.schedule(now + ACCEPT_RETRY, Tick::Control);
+        }
+        self.serve_control(now);
+    }
+
+    /// Carries out what the control socket asks for; the effects are applied by the caller.
+    fn serve_control(&mut self, now: Instant) {
+        let Some(control) = &mut self.control else { return };
+        let facts = Facts { config: &self.config_rows, log_dropped: self.log.dropped() };
+        while let Some((wish, done)) = control.serve(&mut self.gateway, facts, now) {
+            if let Some(text) = done {
+                self.log.line(Level::Log, event::CONTROL, format_args!("{text}"));
+            }
+            match wish {
+                None => {}
+                Some(Wish::Drain) => self.gateway.drain(now),
+                Some(Wish::Reload(key)) => {
+                    self.reloading.push(key);
+                    self.requests.push(Request::Reload);
+                }
+            }
+        }
+        if let Some(at) = control.schedule_beat(now) {
+            self.timers.schedule(at, Tick::Heartbeat);
+        }
+    }
+
+    /// Does what time asks for.
+    pub fn expire(&mut self, now: Instant) {
+        if self.gateway.poll_timeout().is_some_and(|at| at <= now) {
+            self.gateway.handle_timeout(now);
+            self.apply(now);
+        }
+        self.lingering.expire(now, &mut self.conns.bufs);
+        while let Some(tick) = self.timers.expired(now) {
+            match tick {
+                Tick::Accept => {
+                    for at in 0..self.doors.len() {
+                        if std::mem::take(&mut self.doors[at].paused) {
+                            self.accept(at, now);
+                        }
+                    }
+                }
+                Tick::Watchdog => {
+                    self.notify.watchdog();
+                    if let Some(interval) = self.notify.watchdog_interval() {
+                        self.timers.schedule(now + interval, Tick::Watchdog);
+                    }
+                }
+                Tick::Control => self.accept_control(now),
+                Tick::Heartbeat => {
+                    if let Some(control) = &mut self.control {
+                        control.beat();
+                    }
+                    self.serve_control(now);
+                }
+                Tick::Clock => {
+                    self.gateway.set_epoch((now, SystemTime::now()));
+                    self.timers.schedule(now + CLOCK_INTERVAL, Tick::Clock);
+                }
+            }
+            self.apply(now);
+        }
+    }
+
+    /// Gives everybody who has something to do one turn.
+    pub fn run_queued(&mut self, now: Instant) {
+        self.gateway.set_buffered(self.conns.buffered());
+        for _ in 0..self.conns.runnable_len() {
+            let Some(end) = self.conns.next_runnable() else { break };
+            self.conns.pump(&mut self.gateway, end, now);
+            self.apply(now);
+        }
+    }
+}
