@@ -19,6 +19,10 @@ use sluice_unix::slab::Key;
 /// Longest time an origin is left out for failures, before jitter.
 const EJECT_MAX: Duration = Duration::from_secs(300);
 
+/// How long idle connections beyond `origin_idle_max` are kept: bursts come and go within a turn of the loop, and closing
+/// what is needed again in a moment costs more than keeping it.
+const SURPLUS: Duration = Duration::from_millis(100);
+
 /// Least share of its load an origin gets right after it returned.
 const RAMP_START: f64 = 0.1;
 
@@ -233,14 +237,11 @@ impl Origins {
         idle.pop_back().map(|(conn, _)| conn)
     }
 
-    /// Keeps an idle connection. Answers the one to close instead, if there are too many.
-    pub fn put_idle(&mut self, origin: OriginId, conn: ConnId, now: Instant) -> Option<ConnId> {
-        let Some(origin) = self.list.get_mut(usize::from(origin.0)) else { return Some(conn) };
-        origin.idle.push_back((conn, now));
-        if origin.idle.len() > self.policy.idle_max as usize {
-            return origin.idle.pop_front().map(|(oldest, _)| oldest);
+    /// Keeps an idle connection.
+    pub fn put_idle(&mut self, origin: OriginId, conn: ConnId, now: Instant) {
+        if let Some(origin) = self.list.get_mut(usize::from(origin.0)) {
+            origin.idle.push_back((conn, now));
         }
-        None
     }
 
     /// An idle connection ended by itself.
@@ -250,12 +251,11 @@ impl Origins {
         }
     }
 
-    /// The next idle connection that has rested too long: close it. Call until `None`.
+    /// The next idle connection that has rested too long, or is one too many: close it. Call until `None`.
     pub fn expired_idle(&mut self, now: Instant) -> Option<ConnId> {
-        let keepalive = self.policy.keepalive;
-        let rested =
-            |origin: &&mut Origin| origin.idle.front().is_some_and(|(_, since)| *since + keepalive <= now);
-        self.list.iter_mut().find(rested)?.idle.pop_front().map(|(conn, _)| conn)
+        let policy = &self.policy;
+        let due = |origin: &&mut Origin| origin.idle_until(policy).is_some_and(|until| until <= now);
+        self.list.iter_mut().find(due)?.idle.pop_front().map(|(conn, _)| conn)
     }
 
     /// All idle connections, which are idle no longer: close them.
@@ -266,8 +266,7 @@ impl Origins {
     /// When [`Origins::expired_idle`] finds something.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let oldest = self.list.iter().filter_map(|origin| origin.idle.front()).map(|(_, since)| *since).min();
-        oldest.map(|since| since + self.policy.keepalive)
+        self.list.iter().filter_map(|origin| origin.idle_until(&self.policy)).min()
     }
 
     /// Counts a connection about to be made. False: there are as many as there may be.
@@ -402,6 +401,13 @@ impl Origin {
             back_at: None,
             turn: 0.0,
         }
+    }
+
+    /// When its oldest idle connection has to go.
+    fn idle_until(&self, policy: &Policy) -> Option<Instant> {
+        let (_, since) = self.idle.front()?;
+        let surplus = self.idle.len() > policy.idle_max as usize;
+        Some(*since + if surplus { SURPLUS.min(policy.keepalive) } else { policy.keepalive })
     }
 
     fn is_out(&self, now: Instant) -> bool {

@@ -270,8 +270,6 @@ impl<G: Gate> Gateway<G> {
         link.client = None;
         let origin = link.origin;
         self.origins.end(origin);
-        if let Some(oldest) = self.origins.put_idle(origin, conn, now) {
-            self.drop_conn(oldest, Closing::Flush);
-        }
+        self.origins.put_idle(origin, conn, now);
     }
 }

@@ -156,8 +156,8 @@ fn idle_connections_are_reused_last_first_and_not_too_old() {
     let now = Instant::now();
     let mut origins = set(1, Balance::LeastInflight);
     let only = OriginId(0);
-    assert_eq!(origins.put_idle(only, conn(1), now), None);
-    assert_eq!(origins.put_idle(only, conn(2), now + seconds(1)), None);
+    origins.put_idle(only, conn(1), now);
+    origins.put_idle(only, conn(2), now + seconds(1));
     assert_eq!(origins.poll_timeout(), Some(now + seconds(4)));
     assert_eq!(origins.take_idle(only, Reuse::Recent, now + seconds(2)), None);
     assert_eq!(origins.take_idle(only, Reuse::Any, now + seconds(2)), Some(conn(2)));
@@ -179,9 +179,13 @@ fn idle_and_open_connections_at_and_beyond_their_limits() {
     assert!(!origins.open(only));
     origins.close(only);
     assert!(origins.open(only));
-    assert_eq!(origins.put_idle(only, conn(1), now), None);
-    assert_eq!(origins.put_idle(only, conn(2), now), None);
-    assert_eq!(origins.put_idle(only, conn(3), now), Some(conn(1)));
+    origins.put_idle(only, conn(1), now);
+    origins.put_idle(only, conn(2), now);
+    assert_eq!(origins.expired_idle(now + SURPLUS), None);
+    origins.put_idle(only, conn(3), now);
+    assert_eq!(origins.poll_timeout(), Some(now + SURPLUS));
+    assert_eq!(origins.expired_idle(now + SURPLUS), Some(conn(1)));
+    assert_eq!(origins.expired_idle(now + SURPLUS), None);
     assert_eq!(origins.load(only), (0, 2, 2));
     assert_eq!(origins.take_all_idle(), [conn(2), conn(3)]);
 }
