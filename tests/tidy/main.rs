@@ -14,7 +14,7 @@ use std::process::Command;
 const MAX_LINES: usize = 620;
 
 /// Our crates and the ones of ours that each may import (ARCHITECTURE.md, "Who may import whom").
-const DIRECTIONS: [(&str, &[&str]); 9] = [
+const DIRECTIONS: [(&str, &[&str]); 10] = [
     ("sluice-wire", &[]),
     ("sluice-policy", &[]),
     ("sluice-cli", &[]),
@@ -22,6 +22,7 @@ const DIRECTIONS: [(&str, &[&str]); 9] = [
     ("sluice-unix", &["sluice-wire"]),
     ("sluice-gateway", &["sluice-policy", "sluice-unix", "sluice-wire"]),
     ("poolerd", &["sluice-cli", "sluice-unix", "sluice-wire"]),
+    ("throttle-proxy", &["sluice-cli", "sluice-gateway", "sluice-policy", "sluice-unix", "sluice-wire"]),
     ("pgtune", &["sluice-cli", "sluice-unix", "sluice-wire"]),
     ("sluice-tests", &["sluice-check", "sluice-wire", "sluice-unix", "sluice-cli", "poolerd"]),
 ];
@@ -41,12 +42,13 @@ const IMPURE: [&str; 7] = [
 ];
 
 /// Where the machines live.
-const MACHINES: [&str; 8] = [
+const MACHINES: [&str; 9] = [
     "lib/wire/src",
     "lib/policy/src",
     "lib/gateway/src/machine",
     "lib/gateway/src/origins.rs",
     "bins/poolerd/src/core",
+    "bins/throttle-proxy/src/limiter",
     "bins/pgtune/src/tune",
     "bins/pgtune/src/render",
     "bins/pgtune/src/explain",

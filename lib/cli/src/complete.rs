@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use crate::flags::{Flag, Usage};
+use crate::flags::Usage;
+use crate::settings::Table;
 
 /// A shell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,33 +16,81 @@ pub enum Shell {
     Fish,
 }
 
-/// The script that completes the program's flags.
-#[must_use]
-pub fn complete(usage: &Usage, shell: Shell) -> String {
-    match shell {
-        Shell::Bash => bash(usage),
-        Shell::Zsh => zsh(usage),
-        Shell::Fish => fish(usage),
+impl Shell {
+    /// The shell called so.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "bash" => Some(Self::Bash),
+            "zsh" => Some(Self::Zsh),
+            "fish" => Some(Self::Fish),
+            _ => None,
+        }
     }
 }
 
-fn bash(usage: &Usage) -> String {
-    let words: Vec<String> = usage.flags.iter().flat_map(words).collect();
-    let function = format!("_{}", usage.program.replace('-', "_"));
+/// A flag to complete.
+struct Completed {
+    short: Option<char>,
+    long: String,
+    value: Option<&'static str>,
+    doc: &'static str,
+}
+
+impl Completed {
+    fn words(&self) -> impl Iterator<Item = String> + '_ {
+        let short = self.short.map(|letter| format!("-{letter}"));
+        short.into_iter().chain([format!("--{}", self.long)])
+    }
+}
+
+/// The script that completes the program's flags.
+#[must_use]
+pub fn complete(usage: &Usage, shell: Shell) -> String {
+    complete_with(usage, Table(&[]), shell)
+}
+
+/// [`complete`], with the settings that are flags too.
+#[must_use]
+pub fn complete_with(usage: &Usage, settings: Table, shell: Shell) -> String {
+    let own = usage.flags.iter().map(|flag| Completed {
+        short: flag.short,
+        long: flag.long.to_owned(),
+        value: flag.value,
+        doc: flag.doc,
+    });
+    let settings = settings.0.iter().filter(|row| usage.flags.iter().all(|flag| flag.long != row.name));
+    let settings = settings.map(|row| Completed {
+        short: None,
+        long: row.name.replace('_', "-"),
+        value: Some("VALUE"),
+        doc: row.doc,
+    });
+    let flags: Vec<Completed> = own.chain(settings).collect();
+    match shell {
+        Shell::Bash => bash(usage.program, &flags),
+        Shell::Zsh => zsh(usage.program, &flags),
+        Shell::Fish => fish(usage.program, &flags),
+    }
+}
+
+fn bash(program: &str, flags: &[Completed]) -> String {
+    let words: Vec<String> = flags.iter().flat_map(Completed::words).collect();
+    let function = format!("_{}", program.replace('-', "_"));
     format!(
         "{function}() {{\n    local word=${{COMP_WORDS[COMP_CWORD]}}\n    if [[ $word == -* ]]; then\n        \
          mapfile -t COMPREPLY < <(compgen -W '{}' -- \"$word\")\n    fi\n}}\ncomplete -o default -F {function} {}\n",
         words.join(" "),
-        usage.program,
+        program,
     )
 }
 
-fn zsh(usage: &Usage) -> String {
-    let mut text = format!("#compdef {}\n_arguments -s \\\n", usage.program);
-    for flag in usage.flags {
+fn zsh(program: &str, flags: &[Completed]) -> String {
+    let mut text = format!("#compdef {program}\n_arguments -s \\\n");
+    for flag in flags {
         let doc = flag.doc.replace('\'', "'\\''").replace('[', "\\[").replace(']', "\\]");
         let value = flag.value.map_or_else(String::new, |value| format!(":{value}:"));
-        for word in words(flag) {
+        for word in flag.words() {
             // Writing to a String cannot fail.
             let _ = writeln!(text, "    '*{word}[{doc}]{value}' \\");
         }
@@ -50,10 +99,10 @@ fn zsh(usage: &Usage) -> String {
     text
 }
 
-fn fish(usage: &Usage) -> String {
+fn fish(program: &str, flags: &[Completed]) -> String {
     let mut text = String::new();
-    for flag in usage.flags {
-        let _ = write!(text, "complete -c {}", usage.program);
+    for flag in flags {
+        let _ = write!(text, "complete -c {program}");
         if let Some(letter) = flag.short {
             let _ = write!(text, " -s {letter}");
         }
@@ -62,11 +111,6 @@ fn fish(usage: &Usage) -> String {
         let _ = writeln!(text, " -l {}{value} -d '{doc}'", flag.long);
     }
     text
-}
-
-fn words(flag: &Flag) -> Vec<String> {
-    let short = flag.short.map(|letter| format!("-{letter}"));
-    short.into_iter().chain([format!("--{}", flag.long)]).collect()
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::fmt;
 use lexopt::Arg;
 
 use crate::nearest::nearest;
+use crate::settings::{Setting, Table};
 
 /// A flag.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +40,7 @@ pub struct Usage {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Given {
     flags: Vec<(&'static str, OsString)>,
+    settings: Vec<(&'static str, OsString)>,
     operands: Vec<OsString>,
 }
 
@@ -66,6 +68,19 @@ impl Usage {
         I: IntoIterator<Item = OsString>,
         I::IntoIter: 'static,
     {
+        self.parse_with(arguments, Table(&[]))
+    }
+
+    /// [`Usage::parse`], with a flag `--a-b` for every setting `a_b` of the table besides. A flag of the program's own
+    /// goes before a setting of that name.
+    ///
+    /// # Errors
+    /// As [`Usage::parse`].
+    pub fn parse_with<I>(&self, arguments: I, settings: Table) -> Result<Given, UsageError>
+    where
+        I: IntoIterator<Item = OsString>,
+        I::IntoIter: 'static,
+    {
         let mut given = Given::default();
         let mut parser = lexopt::Parser::from_args(arguments);
         while let Some(argument) = parser.next().map_err(|error| value_error(&error))? {
@@ -78,7 +93,18 @@ impl Usage {
                     continue;
                 }
                 Arg::Short(letter) => self.short(letter)?,
-                Arg::Long(name) => self.long(name)?,
+                Arg::Long(name) => match (self.long(name), setting(settings, name)) {
+                    (Err(_), Some(row)) => {
+                        let value = parser.value().map_err(|_| UsageError::NoValue(row.name))?;
+                        given.settings.push((row.name, value));
+                        continue;
+                    }
+                    (Err(UsageError::UnknownFlag(flag, None)), None) => {
+                        let name = flag.trim_start_matches('-').replace('-', "_");
+                        return Err(UsageError::UnknownFlag(flag, settings.nearest(&name)));
+                    }
+                    (row, _) => row?,
+                },
             };
             let value = match row.value {
                 Some(_) => parser.value().map_err(|_| UsageError::NoValue(row.long))?,
@@ -103,7 +129,25 @@ impl Usage {
     }
 }
 
+/// The row that `--name` sets.
+fn setting(settings: Table, name: &str) -> Option<&'static Setting> {
+    settings.0.iter().find(|row| {
+        row.name.len() == name.len()
+            && row
+                .name
+                .bytes()
+                .zip(name.bytes())
+                .all(|(row, name)| row == name && row != b'_' || (row, name) == (b'_', b'-'))
+    })
+}
+
 impl Given {
+    /// Settings that flags gave, in order.
+    #[must_use]
+    pub fn settings(&self) -> &[(&'static str, OsString)] {
+        &self.settings
+    }
+
     /// How many times the flag was given.
     #[must_use]
     pub fn count(&self, long: &str) -> usize {
@@ -141,8 +185,10 @@ impl fmt::Display for UsageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownFlag(flag, None) => write!(f, "unknown flag {flag}"),
-            Self::UnknownFlag(flag, Some(near)) => write!(f, "unknown flag {flag}, the nearest is --{near}"),
-            Self::NoValue(long) => write!(f, "--{long} needs a value"),
+            Self::UnknownFlag(flag, Some(near)) => {
+                write!(f, "unknown flag {flag}, the nearest is --{}", near.replace('_', "-"))
+            }
+            Self::NoValue(long) => write!(f, "--{} needs a value", long.replace('_', "-")),
             Self::ValueTaken(flag) => write!(f, "{flag} takes no value"),
             Self::TooMany(operand) => write!(f, "unexpected argument {operand}"),
         }
@@ -202,6 +248,30 @@ mod tests {
     #[test]
     fn behind_two_dashes_all_is_operand() {
         assert_eq!(parse(&["--", "-q"]).unwrap().operands(), ["-q"]);
+    }
+
+    #[test]
+    fn settings_are_flags_too() {
+        const ROW: Setting = Setting {
+            name: "queue_size",
+            kind: crate::settings::Kind::Text,
+            default: None,
+            reload: crate::settings::Reload::Yes,
+            acted: crate::settings::Acted::Yes,
+            also_in: &[],
+            doc: "How many may wait.",
+        };
+        let parse = |arguments: &[&str]| {
+            SAMPLE.parse_with(arguments.iter().map(OsString::from).collect::<Vec<_>>(), Table(&[ROW]))
+        };
+        let given = parse(&["--queue-size", "5", "-q", "f", "--queue-size=6"]).unwrap();
+        assert_eq!(given.settings(), [("queue_size", "5".into()), ("queue_size", "6".into())]);
+        assert!(given.has("quiet") && given.operands() == ["f"]);
+        let error = |arguments| parse(arguments).unwrap_err().to_string();
+        assert_eq!(error(&["--queue_size=5"]), "unknown flag --queue_size, the nearest is --queue-size");
+        assert_eq!(error(&["--queue-siz=5"]), "unknown flag --queue-siz, the nearest is --queue-size");
+        assert_eq!(error(&["--queue-size"]), "--queue-size needs a value");
+        assert_eq!(error(&["--quie"]), "unknown flag --quie, the nearest is --quiet");
     }
 
     #[test]

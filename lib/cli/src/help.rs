@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::flags::{Flag, Usage};
+use crate::settings::Table;
 
 /// The text of `--help`: what the program is, how it is called, every flag.
 #[must_use]
@@ -12,6 +13,19 @@ pub fn help(usage: &Usage) -> String {
     for flag in usage.flags {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "  {:width$}  {}", left(flag), flag.doc);
+    }
+    text
+}
+
+/// [`help`], with the settings that are flags too.
+#[must_use]
+pub fn help_with(usage: &Usage, settings: Table) -> String {
+    let mut text = help(usage);
+    text.push_str("\nEvery setting is a flag too:\n");
+    let width = settings.0.iter().map(|row| row.name.len()).max().unwrap_or(0);
+    for row in settings.0 {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  --{:width$}  {}", row.name.replace('_', "-"), row.doc);
     }
     text
 }

@@ -6,6 +6,7 @@
 
 pub mod complete;
 pub mod exit;
+pub mod field;
 pub mod flags;
 pub mod help;
 pub mod ini;

@@ -32,6 +32,62 @@ pub struct Setting {
     pub doc: &'static str,
 }
 
+impl Setting {
+    /// The default as people write it; a number's is never missing.
+    #[must_use]
+    pub fn shown_default(&self) -> Option<&'static str> {
+        self.default.or(if let Kind::Int { .. } = self.kind { Some("0") } else { None })
+    }
+
+    /// A value that is not the default, for the tests of a table.
+    #[must_use]
+    pub fn another_value(&self) -> String {
+        let default = self.default.unwrap_or_default();
+        match self.kind {
+            Kind::Int { max, .. } | Kind::Bytes { max, .. } | Kind::Size { max, .. }
+                if default == max.to_string() =>
+            {
+                (max - 1).to_string()
+            }
+            Kind::Int { max, .. } | Kind::Bytes { max, .. } | Kind::Size { max, .. } => max.to_string(),
+            Kind::Decimal { max, .. } => (max / 1000).to_string(),
+            Kind::Bool => if matches!(default, "1" | "on" | "true" | "yes") { "0" } else { "1" }.to_owned(),
+            Kind::Seconds | Kind::Milliseconds | Kind::PositiveMilliseconds => "77".to_owned(),
+            Kind::Enum(words) | Kind::Words(words) => {
+                words.iter().find(|word| default != **word).copied().unwrap_or_default().to_owned()
+            }
+            Kind::Text | Kind::List => "something".to_owned(),
+            Kind::Addresses => "10.1.2.3".to_owned(),
+        }
+    }
+
+    /// What a manual page says about the key in parentheses behind its name.
+    #[must_use]
+    pub fn facts(&self) -> String {
+        self.facts_with(self.shown_default().unwrap_or_default())
+    }
+
+    /// [`Setting::facts`], with a default too long to be shown called something else.
+    #[must_use]
+    pub fn facts_with(&self, default: &str) -> String {
+        let default = match self.shown_default() {
+            None => "no default".to_owned(),
+            Some("") => "default empty".to_owned(),
+            Some(_) => format!("default {default}"),
+        };
+        let reload = if self.reload == Reload::Yes { "reloadable" } else { "needs a restart" };
+        let mut facts = vec![self.kind.name().to_owned(), default, reload.to_owned()];
+        if !self.also_in.is_empty() {
+            let sections: Vec<_> = self.also_in.iter().map(|section| format!("[{section}]")).collect();
+            facts.push(format!("also in {}", sections.join(" and ")));
+        }
+        if self.acted == Acted::NotYet {
+            facts.push("no effect yet".to_owned());
+        }
+        facts.join("; ")
+    }
+}
+
 /// The type of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -48,6 +104,8 @@ pub enum Kind {
     Seconds,
     /// A time; a bare number is whole milliseconds. At most [`LONGEST`].
     Milliseconds,
+    /// Like [`Kind::Milliseconds`], and at least one.
+    PositiveMilliseconds,
     /// A number of bytes, with kB, MB or GB (powers of 1024) behind it if wanted.
     Bytes {
         /// The least allowed.
@@ -111,7 +169,7 @@ pub enum Value {
     Bool(bool),
     /// Of [`Kind::Seconds`].
     Seconds(Duration),
-    /// Of [`Kind::Milliseconds`].
+    /// Of [`Kind::Milliseconds`] and [`Kind::PositiveMilliseconds`].
     Milliseconds(Duration),
     /// Of [`Kind::Enum`]: the word as the table spells it.
     Word(&'static str),
@@ -148,6 +206,10 @@ impl Kind {
             Self::Bool => bool(text).map(Value::Bool),
             Self::Seconds => time(text, Unit::Second).map(Value::Seconds),
             Self::Milliseconds => time(text, Unit::Millisecond).map(Value::Milliseconds),
+            Self::PositiveMilliseconds => {
+                let time = time(text, Unit::Millisecond).filter(|time| *time >= Duration::from_millis(1));
+                time.map(Value::Milliseconds)
+            }
             Self::Bytes { min, max } => bytes(text).and_then(|n| within(n, min, max)).map(Value::Int),
             Self::Size { min, max } => size(text).and_then(|n| within(n, min, max)).map(Value::Int),
             Self::Decimal { min, max } => {
@@ -177,6 +239,22 @@ impl Kind {
         }
     }
 
+    /// What the kind is called.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Int { .. } => "integer",
+            Self::Bool => "boolean",
+            Self::Seconds => "time",
+            Self::Milliseconds | Self::PositiveMilliseconds => "milliseconds",
+            Self::Bytes { .. } | Self::Size { .. } => "size",
+            Self::Decimal { .. } => "number",
+            Self::Enum(_) => "word",
+            Self::Text => "text",
+            Self::List | Self::Addresses | Self::Words(_) => "list",
+        }
+    }
+
     /// What the kind takes, as a noun phrase.
     #[must_use]
     pub fn describe(self) -> Cow<'static, str> {
@@ -186,6 +264,9 @@ impl Kind {
             Self::Bool => "0 or 1 (or on, off, true, false, yes, no)".into(),
             Self::Seconds => "a time in seconds, 0 or more, or with a unit: us ms s min h d".into(),
             Self::Milliseconds => "a time in milliseconds, 0 or more, or with a unit: us ms s min h d".into(),
+            Self::PositiveMilliseconds => {
+                "a time in milliseconds, 1 or more, or with a unit: us ms s min h d".into()
+            }
             Self::Bytes { min, max } => {
                 format!("a size from {min} to {max} bytes, or with kB, MB or GB").into()
             }

@@ -16,13 +16,15 @@ use crate::window::Rate;
 pub struct Gcra {
     rate: Rate,
     tat: Option<Instant>,
+    /// The last event, and `tat` before it.
+    last: Option<(Instant, Option<Instant>)>,
 }
 
 impl Gcra {
     /// Nothing has happened yet.
     #[must_use]
     pub fn new(rate: Rate) -> Self {
-        Self { rate, tat: None }
+        Self { rate, tat: None, last: None }
     }
 
     /// What is enforced.
@@ -80,15 +82,21 @@ impl Gcra {
     /// Notes an event.
     pub fn take(&mut self, now: Instant) {
         if !self.rate.is_unlimited() {
+            self.last = Some((now, self.tat));
             let tat = self.tat.map_or(now, |tat| tat.max(now));
             self.tat = Some(tat + self.interval());
         }
     }
 
-    /// Takes back one event that was noted and did not happen after all.
-    pub fn withdraw(&mut self) {
-        if !self.rate.is_unlimited() {
-            self.tat = self.tat.and_then(|tat| tat.checked_sub(self.interval()));
+    /// Takes back the event that was noted at `at`, because it did not happen after all. Only the last one can be: what
+    /// others left of the schedule is not remembered. Returns whether it was.
+    pub fn withdraw(&mut self, at: Instant) -> bool {
+        match self.last {
+            Some((last, before)) if last == at => {
+                (self.tat, self.last) = (before, None);
+                true
+            }
+            _ => false,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use sluice_cli::settings::{Acted, Kind, Reload, Setting};
+use sluice_cli::settings::{Kind, Setting};
 
 use super::{ConfigError, Overrides, SETTINGS, Snapshot, entries, parse};
 
@@ -18,43 +18,12 @@ fn section(name: &str) -> Vec<&'static str> {
     lines.take_while(|line| !line.starts_with(".Sh ")).collect()
 }
 
-fn kind(row: &Setting) -> &'static str {
-    match row.kind {
-        Kind::Int { .. } => "integer",
-        Kind::Bool => "boolean",
-        Kind::Seconds => "time",
-        Kind::Milliseconds => "milliseconds",
-        Kind::Bytes { .. } | Kind::Size { .. } => "size",
-        Kind::Decimal { .. } => "number",
-        Kind::Enum(_) => "word",
-        Kind::Text => "text",
-        Kind::List | Kind::Addresses | Kind::Words(_) => "list",
-    }
-}
-
-/// The default as people write it; a number's is never missing.
-fn default(row: &Setting) -> Option<&'static str> {
-    row.default.or(if kind(row) == "integer" { Some("0") } else { None })
-}
-
 /// What stands in parentheses behind a key in the man page.
 fn facts(row: &Setting) -> String {
-    let default = match default(row) {
-        None => "no default".to_owned(),
-        Some("") => "default empty".to_owned(),
-        Some(_) if row.name == "auth_query" => "default a query of pg_authid".to_owned(),
-        Some(text) => format!("default {text}"),
-    };
-    let reload = if row.reload == Reload::Yes { "reloadable" } else { "needs a restart" };
-    let mut facts = vec![kind(row).to_owned(), default, reload.to_owned()];
-    if !row.also_in.is_empty() {
-        let sections: Vec<_> = row.also_in.iter().map(|section| format!("[{section}]")).collect();
-        facts.push(format!("also in {}", sections.join(" and ")));
+    match row.name {
+        "auth_query" => row.facts_with("a query of pg_authid"),
+        _ => row.facts(),
     }
-    if row.acted == Acted::NotYet {
-        facts.push("no effect yet".to_owned());
-    }
-    facts.join("; ")
 }
 
 #[test]
@@ -118,7 +87,7 @@ fn the_sample_shows_every_key_with_its_default() {
         };
         let row = SETTINGS.row(name).unwrap_or_else(|| panic!("{name} is in the sample alone"));
         assert_eq!(pair[0], format!("# {}", row.doc), "{name}");
-        assert_eq!(value.trim_start(), default(row).unwrap_or(""), "{name}");
+        assert_eq!(value.trim_start(), row.shown_default().unwrap_or(""), "{name}");
         shown.push(name);
     }
     let names: Vec<_> = SETTINGS.0.iter().map(|row| row.name).collect();

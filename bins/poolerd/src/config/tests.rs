@@ -43,31 +43,13 @@ fn every_row_is_sound() {
     }
 }
 
-/// A value for each kind that is not any key's default.
-fn other(kind: Kind, default: Option<&str>) -> String {
-    match kind {
-        Kind::Int { max, .. } | Kind::Bytes { max, .. } if default == Some(&max.to_string()) => {
-            (max - 1).to_string()
-        }
-        Kind::Int { max, .. } | Kind::Bytes { max, .. } | Kind::Size { max, .. } => max.to_string(),
-        Kind::Decimal { max, .. } => (max / 1000).to_string(),
-        Kind::Bool => if default == Some("1") { "0" } else { "1" }.into(),
-        Kind::Seconds | Kind::Milliseconds => "77".into(),
-        Kind::Enum(words) | Kind::Words(words) => {
-            words.iter().find(|word| default != Some(word)).unwrap().to_string()
-        }
-        Kind::Text | Kind::List => "something".into(),
-        Kind::Addresses => "10.1.2.3".into(),
-    }
-}
-
 /// A field whose type did not fit its row's kind would stay at zero for every value.
 #[test]
 fn every_key_reaches_its_field_and_is_shown() {
     let default = Snapshot::default();
     for row in SETTINGS.0 {
         let mut values = default.values.clone();
-        let text = other(row.kind, row.default);
+        let text = row.another_value();
         values.set(row.name, &text, sluice_cli::settings::Origin::File).unwrap();
         assert_ne!(Global::from_values(&values), default.global, "{} = {text}", row.name);
         assert_eq!(values.value(row.name).to_string(), text, "{}", row.name);
@@ -127,7 +109,7 @@ fn set_changes_one_key_of_a_copy() {
 fn set_leaves_fixed_keys_alone() {
     let before = read("");
     for row in SETTINGS.0.iter().filter(|row| row.reload == Reload::No) {
-        let after = before.with_setting(row.name, &other(row.kind, row.default)).unwrap();
+        let after = before.with_setting(row.name, &row.another_value()).unwrap();
         assert_eq!(after.global, before.global, "{}", row.name);
     }
 }

@@ -1,127 +1,10 @@
 //! The types settings are projected into, and the projection itself.
 
-use std::time::Duration;
-
 use sluice_cli::settings::Value;
 
-/// A field type of [`super::Global`], made from the value of its key.
-///
-/// Total on purpose: the row's kind has bounded the value before, and a test holds every row of the table against
-/// its field. A value of another kind gives the type's zero.
-pub(crate) trait Field {
-    fn from_value(value: &Value) -> Self;
-}
+sluice_cli::field_trait!();
 
-impl Field for bool {
-    fn from_value(value: &Value) -> Self {
-        matches!(value, Value::Bool(true))
-    }
-}
-
-/// Negative numbers, which PgBouncer takes for some limits, mean the same as 0: no limit.
-impl Field for u32 {
-    fn from_value(value: &Value) -> Self {
-        match value {
-            Value::Int(n) => Self::try_from((*n).max(0)).unwrap_or(Self::MAX),
-            _ => 0,
-        }
-    }
-}
-
-impl Field for u16 {
-    fn from_value(value: &Value) -> Self {
-        match value {
-            Value::Int(n) => Self::try_from((*n).max(0)).unwrap_or(Self::MAX),
-            _ => 0,
-        }
-    }
-}
-
-impl Field for usize {
-    fn from_value(value: &Value) -> Self {
-        match value {
-            Value::Int(n) => Self::try_from((*n).max(0)).unwrap_or(Self::MAX),
-            _ => 0,
-        }
-    }
-}
-
-/// A plain number is seconds.
-impl Field for Duration {
-    fn from_value(value: &Value) -> Self {
-        match value {
-            Value::Seconds(time) | Value::Milliseconds(time) => *time,
-            Value::Int(_) => Self::from_secs(u32::from_value(value).into()),
-            _ => Self::ZERO,
-        }
-    }
-}
-
-/// For times where 0 means off.
-impl Field for Option<Duration> {
-    fn from_value(value: &Value) -> Self {
-        Some(Duration::from_value(value)).filter(|time| !time.is_zero())
-    }
-}
-
-impl Field for String {
-    fn from_value(value: &Value) -> Self {
-        match value {
-            Value::Text(text) | Value::List(text) => text.clone(),
-            Value::Word(word) => (*word).to_owned(),
-            _ => Self::new(),
-        }
-    }
-}
-
-/// For texts where empty and unset mean the same.
-impl Field for Option<String> {
-    fn from_value(value: &Value) -> Self {
-        Some(String::from_value(value)).filter(|text| !text.is_empty())
-    }
-}
-
-impl Field for Vec<String> {
-    fn from_value(value: &Value) -> Self {
-        value.words().map(str::to_owned).collect()
-    }
-}
-
-/// An enum whose variants are words of the configuration file.
-macro_rules! words {
-    ($(#[doc = $doc:literal])+ $name:ident, $($(#[doc = $about:literal])+ $variant:ident = $word:literal,)+) => {
-        $(#[doc = $doc])+
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum $name { $($(#[doc = $about])+ $variant,)+ }
-
-        impl $name {
-            /// The words, in the order of the variants.
-            pub const WORDS: &'static [&'static str] = &[$($word),+];
-            const ALL: &'static [Self] = &[$(Self::$variant),+];
-
-            /// As written in the file.
-            #[must_use]
-            pub fn word(self) -> &'static str {
-                match self { $(Self::$variant => $word),+ }
-            }
-
-            /// The variant of `word`, in any letter case.
-            #[must_use]
-            pub fn from_word(word: &str) -> Option<Self> {
-                Self::ALL.iter().copied().find(|one| one.word().eq_ignore_ascii_case(word))
-            }
-        }
-
-        impl Field for $name {
-            fn from_value(value: &Value) -> Self {
-                let word = if let Value::Word(word) = value { Self::from_word(word) } else { None };
-                word.unwrap_or(Self::ALL[0])
-            }
-        }
-    };
-}
-
-words! {
+sluice_cli::setting_words! {
     /// When a server goes back to its pool.
     PoolMode,
     /// When the client disconnects.
@@ -132,7 +15,7 @@ words! {
     Statement = "statement",
 }
 
-words! {
+sluice_cli::setting_words! {
     /// How clients prove who they are.
     AuthType,
     /// MD5, or SCRAM where the stored secret is one.
@@ -155,7 +38,7 @@ words! {
     Pam = "pam",
 }
 
-words! {
+sluice_cli::setting_words! {
     /// Which of a database's hosts the next server connection goes to.
     LoadBalance,
     /// The next one.
@@ -164,7 +47,7 @@ words! {
     Disable = "disable",
 }
 
-words! {
+sluice_cli::setting_words! {
     /// The form of log lines.
     LogFormat,
     /// PgBouncer's lines.
@@ -173,7 +56,7 @@ words! {
     Json = "json",
 }
 
-words! {
+sluice_cli::setting_words! {
     /// What becomes of a server whose client went away in the middle of a request.
     OnClientLoss,
     /// Drain after a Terminate message, cancel after a lost connection.
@@ -211,6 +94,7 @@ impl Field for CheckQuery {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     #[test]
     fn words_are_the_variants() {

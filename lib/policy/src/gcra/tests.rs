@@ -19,7 +19,8 @@ fn a_burst_and_then_one_an_interval() {
     assert_eq!(gcra.next_free(start), start + Duration::from_millis(125));
     assert_eq!(gcra.wait(1, start), Duration::from_millis(125));
     assert_eq!(gcra.wait(9, start), Duration::from_millis(1125));
-    gcra.withdraw();
+    assert!(!gcra.withdraw(start + Duration::from_millis(1)));
+    assert!(gcra.withdraw(start) && !gcra.withdraw(start));
     assert_eq!(gcra.next_free(start), start);
     assert!(gcra.wait(usize::MAX, start) > Duration::from_secs(1 << 20), "no overflow");
     let unlimited = Gcra::new(Rate::new(0, Duration::from_secs(1)));

@@ -1,0 +1,208 @@
+//! Rates: of a route, and of each key of a limit.
+//!
+//! Owned by the limiter. A [`Meter`] is one rate by either algorithm. [`Keyed`] holds one for each key that has been
+//! seen lately: a key is forgotten as soon as its last event has left the window, and when there are too many,
+//! newcomers share one meter, so that an attacker with many keys slows down newcomers and no one else.
+//!
+//! Invariants: `expiry` is in order of time and holds exactly the events that are counted in `live`; a key is in the
+//! map exactly if it has such events.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use sluice_policy::gcra::Gcra;
+use sluice_policy::window::{Rate, Window};
+
+use super::keys::Key;
+use super::policy::Algorithm;
+
+/// One rate.
+#[derive(Clone, Debug)]
+pub(super) enum Meter {
+    Window(Window),
+    Gcra(Gcra),
+}
+
+impl Meter {
+    pub(super) fn new(rate: Rate, algorithm: Algorithm) -> Self {
+        match algorithm {
+            Algorithm::Window => Self::Window(Window::new(rate)),
+            Algorithm::Gcra => Self::Gcra(Gcra::new(rate)),
+        }
+    }
+
+    /// Another rate from now on. Another algorithm begins with an empty memory, so it is taken over at a restart only.
+    pub(super) fn set_rate(&mut self, rate: Rate) {
+        match self {
+            Self::Window(window) => window.set_rate(rate),
+            Self::Gcra(gcra) => gcra.set_rate(rate),
+        }
+    }
+
+    pub(super) fn rate(&self) -> Rate {
+        match self {
+            Self::Window(window) => window.rate(),
+            Self::Gcra(gcra) => gcra.rate(),
+        }
+    }
+
+    pub(super) fn next_free(&self, now: Instant) -> Instant {
+        match self {
+            Self::Window(window) => window.next_free(now),
+            Self::Gcra(gcra) => gcra.next_free(now),
+        }
+    }
+
+    pub(super) fn wait(&self, position: usize, now: Instant) -> Duration {
+        match self {
+            Self::Window(window) => window.wait(position, now),
+            Self::Gcra(gcra) => gcra.wait(position, now),
+        }
+    }
+
+    pub(super) fn take(&mut self, now: Instant) {
+        match self {
+            Self::Window(window) => window.take(now),
+            Self::Gcra(gcra) => gcra.take(now),
+        }
+    }
+
+    /// Takes back the event of `at`.
+    pub(super) fn withdraw(&mut self, at: Instant) {
+        match self {
+            Self::Window(window) => window.withdraw(at),
+            Self::Gcra(gcra) => gcra.withdraw(at),
+        };
+    }
+
+    /// Events that count now; by [`Algorithm::Gcra`] not known, and shown as none.
+    pub(super) fn used(&self, now: Instant) -> usize {
+        match self {
+            Self::Window(window) => window.live(now),
+            Self::Gcra(_) => 0,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Entry {
+    meter: Meter,
+    /// Events in `expiry`.
+    live: u32,
+}
+
+/// One rate for each key.
+#[derive(Debug)]
+pub(super) struct Keyed {
+    rate: Rate,
+    algorithm: Algorithm,
+    keys_max: usize,
+    keys: HashMap<Key, Entry>,
+    /// Shared by all for whom there is no room.
+    overflow: Meter,
+    /// Until when it is: as long as it remembers somebody, newcomers belong to it, for who it remembers is not known.
+    overflow_until: Option<Instant>,
+    expiry: VecDeque<(Instant, Key)>,
+}
+
+impl Keyed {
+    pub(super) fn new(rate: Rate, algorithm: Algorithm, keys_max: usize) -> Self {
+        let overflow = Meter::new(rate, algorithm);
+        let expiry = VecDeque::new();
+        Self { rate, algorithm, keys_max, keys: HashMap::new(), overflow, overflow_until: None, expiry }
+    }
+
+    pub(super) fn set(&mut self, rate: Rate, keys_max: usize) {
+        (self.rate, self.keys_max) = (rate, keys_max);
+        self.overflow.set_rate(rate);
+        self.keys.values_mut().for_each(|entry| entry.meter.set_rate(rate));
+    }
+
+    pub(super) fn rate(&self) -> Rate {
+        self.rate
+    }
+
+    /// Keys that are remembered.
+    pub(super) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    fn meter(&self, key: Key, now: Instant) -> Option<&Meter> {
+        match self.keys.get(&key) {
+            Some(entry) => Some(&entry.meter),
+            None => self.overflows(now).then_some(&self.overflow),
+        }
+    }
+
+    /// Whether newcomers share one meter.
+    fn overflows(&self, now: Instant) -> bool {
+        self.keys.len() >= self.keys_max || self.overflow_until.is_some_and(|until| until > now)
+    }
+
+    pub(super) fn next_free(&mut self, key: Key, now: Instant) -> Instant {
+        self.forget(now);
+        self.meter(key, now).map_or(now, |meter| meter.next_free(now))
+    }
+
+    pub(super) fn wait(&mut self, key: Key, position: usize, now: Instant) -> Duration {
+        self.forget(now);
+        match self.meter(key, now) {
+            Some(meter) => meter.wait(position, now),
+            None => Meter::new(self.rate, self.algorithm).wait(position, now),
+        }
+    }
+
+    pub(super) fn used(&self, key: Key, now: Instant) -> usize {
+        self.meter(key, now).map_or(0, |meter| meter.used(now))
+    }
+
+    pub(super) fn take(&mut self, key: Key, now: Instant) {
+        self.forget(now);
+        if self.rate.is_unlimited() {
+            return;
+        }
+        let overflows = self.overflows(now);
+        match self.keys.get_mut(&key) {
+            None if overflows => {
+                self.overflow.take(now);
+                self.overflow_until = Some(now + self.rate.window);
+            }
+            None => {
+                let mut meter = Meter::new(self.rate, self.algorithm);
+                meter.take(now);
+                self.keys.insert(key, Entry { meter, live: 1 });
+                self.expiry.push_back((now, key));
+            }
+            Some(entry) => {
+                entry.meter.take(now);
+                entry.live += 1;
+                self.expiry.push_back((now, key));
+            }
+        }
+    }
+
+    /// Takes back the event of `at`; the key is forgotten no sooner for it.
+    pub(super) fn withdraw(&mut self, key: Key, at: Instant) {
+        match self.keys.get_mut(&key) {
+            Some(entry) => entry.meter.withdraw(at),
+            None => self.overflow.withdraw(at),
+        }
+    }
+
+    fn forget(&mut self, now: Instant) {
+        while let Some((_, key)) =
+            self.expiry.front().filter(|(at, _)| *at + self.rate.window <= now).copied()
+        {
+            self.expiry.pop_front();
+            if let Some(entry) = self.keys.get_mut(&key) {
+                entry.live -= 1;
+                if entry.live == 0 {
+                    self.keys.remove(&key);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
