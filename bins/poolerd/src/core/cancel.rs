@@ -3,6 +3,9 @@
 //! PostgreSQL cancels whatever a backend runs when the request reaches it, so a server at which a cancel is aimed is
 //! not given to anybody until the connection that carried the request has ended; and a request whose query is over
 //! before it could be sent is dropped.
+//!
+//! A pool has at most as many cancel connections as servers (`pool_size`), so a storm of requests costs PostgreSQL no
+//! more processes than twice that. Further requests of clients wait for one to end; of ours none is sent then.
 
 use std::rc::Rc;
 use std::time::Instant;
@@ -12,7 +15,7 @@ use sluice_wire::pg::frontend;
 use super::client::{Address, ClientState, Departure, Refusal};
 use super::effect::{Effect, Endpoint, Peer};
 use super::server::{Server, ServerState, Task};
-use super::{ClientId, Core, ServerId};
+use super::{ClientId, Core, PoolId, ServerId};
 use crate::config::Host;
 
 /// One CancelRequest of ours on its way.
@@ -26,6 +29,15 @@ pub(super) struct CancelRun {
     sent: bool,
     /// PostgreSQL has closed the connection: what the request was to do is done.
     over: bool,
+}
+
+/// A client's request that waits for room.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct QueuedCancel {
+    target: ServerId,
+    /// The assignment it is meant for.
+    epoch: u64,
+    pub(super) asker: ClientId,
 }
 
 impl CancelRun {
@@ -60,7 +72,7 @@ impl Core {
                 let link = client.link;
                 self.change_client_state(asker, ClientState::WaitCancel);
                 if let Some(server) = link {
-                    self.cancel_server(server, Some(asker), now);
+                    self.queue_cancel(server, asker, now);
                 }
                 self.arm_client(asker, now);
             }
@@ -97,6 +109,43 @@ impl Core {
         self.effects.push_back(Effect::Pump(Peer::Client(id)));
     }
 
+    /// A client's request waits in line for a connection; mostly there is no line.
+    fn queue_cancel(&mut self, target: ServerId, asker: ClientId, now: Instant) {
+        let Some(server) = self.servers.get(target.0) else { return };
+        let (pool_id, epoch) = (server.pool, server.epoch);
+        if let Some(pool) = self.pools.get_mut(pool_id.0) {
+            pool.cancels.push_back(QueuedCancel { target, epoch, asker });
+            // Askers that have gone meanwhile are dropped now and then, so that the line is as long as the crowd.
+            if pool.cancels.len() >= 64 && pool.cancels.len().is_power_of_two() {
+                let clients = &self.clients;
+                pool.cancels.retain(|queued| clients.get(queued.asker.0).is_some());
+            }
+        }
+        self.serve_cancels(pool_id, now);
+    }
+
+    /// Is there room for one more cancel connection?
+    pub(super) fn may_cancel(&self, pool: PoolId) -> bool {
+        let Some(pool) = self.pools.get(pool.0) else { return false };
+        pool.policy.size == 0 || pool.server_count(ServerState::ActiveCancel) < pool.policy.size
+    }
+
+    /// Opens connections for requests in line. Those whose query is over, or whose asker has gone, are dropped.
+    pub(super) fn serve_cancels(&mut self, pool_id: PoolId, now: Instant) {
+        while self.may_cancel(pool_id) {
+            let next = self.pools.get_mut(pool_id.0).and_then(|pool| pool.cancels.pop_front());
+            let Some(QueuedCancel { target, epoch, asker }) = next else { return };
+            if self.clients.get(asker.0).is_none() {
+                continue;
+            }
+            if self.servers.get(target.0).is_some_and(|server| is_meant(server, epoch)) {
+                self.cancel_server(target, Some(asker), now);
+            } else {
+                self.close_client(asker, "cancel request for idle client", Departure::Expelled, now);
+            }
+        }
+    }
+
     /// Opens a connection that cancels what `target` runs at the moment.
     pub(super) fn cancel_server(&mut self, target: ServerId, asker: Option<ClientId>, now: Instant) {
         let Some(server) = self.servers.get_mut(target.0) else { return };
@@ -126,7 +175,7 @@ impl Core {
         let Some(server) = self.servers.get(target.0) else {
             return self.close_server(id, "failed cancel request", now);
         };
-        if server.epoch != epoch || server.outstanding.is_empty() || server.task != Task::None {
+        if !is_meant(server, epoch) {
             return self.close_server(id, "cancel request for idle client", now);
         }
         let (pid, secret) = (server.backend_pid, server.backend_secret.clone());
@@ -161,4 +210,9 @@ impl Core {
             self.release_server(run.target, now);
         }
     }
+}
+
+/// Does the server still run what was to be cancelled?
+fn is_meant(server: &Server, epoch: u64) -> bool {
+    server.epoch == epoch && !server.outstanding.is_empty() && server.task == Task::None
 }

@@ -190,6 +190,12 @@ impl Core {
             ServerState::Active if server.task != Task::None => {
                 [after(server.since, global.server_connect_timeout, "connect timeout"), None]
             }
+            // Nobody waits for it any more, so nobody else would ever notice that it is stuck.
+            ServerState::Active if server.link.is_none() => {
+                let left = server.left?;
+                let wait = if left.cancelled { global.cancel_wait_timeout } else { policy.query_timeout };
+                [after(left.at, wait, "client disconnected with query in progress"), None]
+            }
             ServerState::Active => {
                 let client = server.link.and_then(|c| self.clients.get(c.0));
                 let idle = server.outstanding.is_empty() && server.status != TransactionStatus::Idle;
@@ -352,6 +358,11 @@ impl Core {
 
     /// Forgets a pool and its statistics.
     pub(super) fn drop_pool(&mut self, id: PoolId, reason: &str, now: Instant) {
+        let queued =
+            self.pools.get_mut(id.0).map(|pool| std::mem::take(&mut pool.cancels)).unwrap_or_default();
+        for cancel in queued {
+            self.close_client(cancel.asker, "failed cancel request", Departure::Expelled, now);
+        }
         for server in self.servers_of(id) {
             self.close_server(server, reason, now);
         }

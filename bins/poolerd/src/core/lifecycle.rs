@@ -13,7 +13,7 @@ use super::outstanding::{Kind, Request};
 use super::pool::Failure;
 use super::prepared::Unnamed;
 use super::route::violation;
-use super::server::{Server, ServerState, Task, remove_from};
+use super::server::{Left, Server, ServerState, Task, remove_from};
 use super::{ClientId, Core, PoolId, ServerId};
 use crate::config::{LoadBalance, OnClientLoss};
 
@@ -100,8 +100,14 @@ impl Core {
     /// Cleans up after a client that left while it had a server.
     fn abandon_server(&mut self, id: ServerId, departure: Departure, mid_message: bool, now: Instant) {
         let policy = self.config.global.on_client_loss;
+        let cancel = match policy {
+            OnClientLoss::Drain | OnClientLoss::Close => false,
+            OnClientLoss::Cancel => true,
+            OnClientLoss::Auto => departure != Departure::Terminated,
+        };
         let Some(server) = self.servers.get_mut(id.0) else { return };
         server.link = None;
+        server.left = Some(Left { at: now, cancelled: cancel });
         if mid_message {
             server.cut_short = true;
             let reason = "client disconnect before everything was sent to the server";
@@ -126,14 +132,10 @@ impl Core {
         if server.outstanding.is_empty() {
             return self.finish_abandoned(id, now);
         }
-        let cancel = match policy {
-            OnClientLoss::Drain | OnClientLoss::Close => false,
-            OnClientLoss::Cancel => true,
-            OnClientLoss::Auto => departure != Departure::Terminated,
-        };
-        if cancel && server.task == Task::None {
+        if cancel && server.task == Task::None && self.may_cancel(server.pool) {
             self.cancel_server(id, None, now);
         }
+        self.arm_server(id, now);
     }
 
     /// A copy-in nobody feeds any more fails.
@@ -204,6 +206,7 @@ impl Core {
             }
             Task::Reset if failed => self.close_server(id, "reset query failed", now),
             Task::Reset => {
+                server.session_used = false;
                 server.statements.clear();
                 server.unnamed = Unnamed::None;
                 self.release_server(id, now);
@@ -337,6 +340,7 @@ impl Core {
         self.effects.push_back(Effect::Close(Peer::Server(id)));
         if let Some(run) = &server.cancel {
             self.cancel_ended(run, now);
+            self.serve_cancels(pool_id, now);
         }
         if let Some(client) = server.link {
             self.end_session(client, &server, reason, now);

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use sluice_wire::pg::error::ErrorResponse;
 use sluice_wire::pg::scram::Derived;
 
+use super::cancel::QueuedCancel;
 use super::client::{CLIENT_STATES, ClientState};
 use super::effect::{Effect, Endpoint, Peer};
 use super::log::{Event, Level};
@@ -56,6 +57,8 @@ pub(super) struct Pool {
     pub(super) used: VecDeque<ServerId>,
     queue: VecDeque<(ClientId, u64)>,
     last_ticket: u64,
+    /// Cancel requests of clients that wait for room.
+    pub(super) cancels: VecDeque<QueuedCancel>,
     pub(super) failure: Option<Failure>,
     /// Which of the database's hosts is next.
     pub(super) next_host: usize,
@@ -88,6 +91,7 @@ impl Pool {
             used: VecDeque::new(),
             queue: VecDeque::new(),
             last_ticket: 0,
+            cancels: VecDeque::new(),
             failure: None,
             next_host: 0,
             hosts_failed: 0,
@@ -275,6 +279,7 @@ impl Core {
         server.last_reply_at = now;
         let waited = client.waiting_since.take().map(|since| now.saturating_duration_since(since));
         if let Some(pool) = self.pools.get_mut(server.pool.0) {
+            server.session_used |= pool.policy.mode == PoolMode::Session;
             pool.stats.now.server_assignments += 1;
             pool.pressure.assigned(waited.unwrap_or_default());
             if let Some(waited) = waited {

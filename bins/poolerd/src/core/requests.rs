@@ -389,8 +389,9 @@ impl Core {
     pub(super) fn finish_server(&mut self, server_id: ServerId, now: Instant) {
         let Some(server) = self.servers.get(server_id.0) else { return };
         let global = &self.config.global;
-        let session = self.mode_of(server.pool) == PoolMode::Session;
-        if (session || global.server_reset_query_always) && !global.server_reset_query.is_empty() {
+        // The mode may have changed since.
+        if (server.session_used || global.server_reset_query_always) && !global.server_reset_query.is_empty()
+        {
             let sql = global.server_reset_query.clone();
             self.change_server_state(server_id, super::server::ServerState::Tested, now);
             return self.run_task(server_id, super::server::Task::Reset, sql.as_bytes(), now);

@@ -71,12 +71,24 @@ pub(super) enum Task {
     Settle,
 }
 
+/// How a server was left with something to do.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Left {
+    pub(super) at: Instant,
+    /// What it does is of no use any more, rather than a last wish.
+    pub(super) cancelled: bool,
+}
+
 #[derive(Debug)]
 pub(super) struct Server {
     pub(super) state: ServerState,
     pub(super) serial: u64,
     pub(super) pool: PoolId,
     pub(super) link: Option<ClientId>,
+    /// A session has used it and may have left things behind that only the reset query removes.
+    pub(super) session_used: bool,
+    /// Its latest client has left before it was done.
+    pub(super) left: Option<Left>,
     pub(super) outstanding: Outstanding,
     /// Bytes of the message at hand still to come, and who gets them.
     pub(super) rest_left: usize,
@@ -131,6 +143,8 @@ impl Server {
             serial: core.next_serial(),
             pool,
             link: None,
+            session_used: false,
+            left: None,
             outstanding: Outstanding::default(),
             rest_left: 0,
             rest_to: None,

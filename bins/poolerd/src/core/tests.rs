@@ -1,6 +1,7 @@
 //! The machine against peers that misbehave: what a real PostgreSQL or a well-meant client never does.
 
 pub(in crate::core) mod bench;
+mod cancels;
 mod copy;
 mod servers;
 
@@ -10,7 +11,7 @@ use sluice_wire::pg::frontend;
 use sluice_wire::pg::sqlstate::SqlState;
 
 use super::{ClientId, Peer, ServerId};
-use bench::Bench;
+use bench::{Bench, CONFIG};
 
 /// A client that has logged in, and the server that will serve it.
 fn pair(bench: &mut Bench) -> (ClientId, ServerId) {

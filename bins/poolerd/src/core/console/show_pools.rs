@@ -10,7 +10,7 @@ use crate::core::client::ClientState;
 use crate::core::pool::Pool;
 use crate::core::route::CONSOLE;
 use crate::core::server::ServerState;
-use crate::core::{Core, PoolId};
+use crate::core::{ClientId, Core, PoolId};
 
 /// `pool_size` of the console's pool, for which there are no servers.
 const CONSOLE_POOL_SIZE: i64 = 2;
@@ -106,9 +106,11 @@ impl Core {
         if pool.server_count(ServerState::ActiveCancel) == 0 {
             return (0, 0);
         }
+        let here = |asker: ClientId| self.clients.get(asker.0).is_some();
+        let queued = pool.cancels.iter().filter(|queued| here(queued.asker)).count() as u32;
         let runs = self.servers.iter().filter(|(_, server)| server.pool == id);
         let runs = runs.filter_map(|(_, server)| server.cancel.as_ref()).filter(|run| run.has_asker());
-        let (mut active, mut waiting) = (0, 0);
+        let (mut active, mut waiting) = (0, queued);
         for run in runs {
             if run.is_sent() { active += 1 } else { waiting += 1 }
         }

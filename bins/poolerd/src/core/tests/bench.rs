@@ -302,6 +302,12 @@ impl Bench {
         }
     }
 
+    /// Takes another configuration over.
+    pub(in crate::core) fn reload(&mut self, text: &str) {
+        self.core.reload(Arc::new(snapshot(text)), self.now);
+        self.settle(&[]);
+    }
+
     pub(in crate::core) fn logged(&self, text: &str) -> bool {
         self.log.iter().any(|line| line == text)
     }

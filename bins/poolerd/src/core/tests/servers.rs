@@ -107,3 +107,21 @@ fn is_let_in(bench: &mut Bench, parameters: &[u8]) -> bool {
     bench.server_sends(server, &ready());
     bench.tags(client).ends_with('Z')
 }
+
+#[test]
+fn what_a_session_left_behind_is_reset_although_the_mode_has_changed() {
+    let mut bench = Bench::with(&CONFIG.replace("transaction", "session"));
+    let (client, server) = pair(&mut bench);
+    bench.query(client, "CREATE TEMP TABLE t ()");
+    bench.reply(server, 'I');
+    bench.reload(CONFIG);
+    bench.query(client, "SELECT 1");
+    bench.sent.clear();
+    bench.reply(server, 'I');
+    assert_eq!(bench.sent[&Peer::Server(server)], query(b"DISCARD ALL"));
+    bench.reply(server, 'I');
+    bench.query(client, "SELECT 2");
+    bench.sent.clear();
+    bench.reply(server, 'I');
+    assert!(!bench.sent.contains_key(&Peer::Server(server)), "it is clean now");
+}
