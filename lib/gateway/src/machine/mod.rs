@@ -39,7 +39,7 @@ use sluice_wire::http::limits::{BodyLimits, HeadLimits};
 
 use crate::config::Config;
 use crate::effect::{ClientId, Closing, Effect, End, Outbox};
-use crate::gate::{self, Asker, Gate, QueueDrain};
+use crate::gate::{self, Asker, Gate, QueueDrain, RouteId};
 use crate::origins::{ConnId, OriginId, Origins};
 use crate::settings::DrainQueue;
 
@@ -155,6 +155,15 @@ impl<G: Gate> Gateway<G> {
         self.origins.reconfigure(config.origins.len(), config.policy.clone());
         self.stats.reconfigure(&config.routes);
         self.config = config;
+    }
+
+    /// Routes have new places, one for each old one: what is under way follows.
+    pub fn move_routes(&mut self, places: &[RouteId]) {
+        for key in self.clients.iter().map(|(key, _)| key).collect::<Vec<_>>() {
+            if let Some(exchange) = self.exchange(ClientId(key)) {
+                exchange.route = places.get(usize::from(exchange.route.0)).copied().unwrap_or_default();
+            }
+        }
     }
 
     /// The wall clock was looked at: what dates are made from.
