@@ -14,6 +14,7 @@
 )]
 
 pub mod account;
+pub mod build;
 pub mod client;
 pub mod log;
 pub mod message;

@@ -5,12 +5,11 @@ use crate::client::{Client, Failure, Login, Reply, Target};
 use crate::log::Log;
 use crate::notify::NotifySocket;
 use crate::process::{CpuTime, Process};
-use crate::{PATIENCE, Postgres, port};
+use crate::{PATIENCE, Postgres, build, port};
 use nix::sys::signal::Signal;
-use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::ExitStatus;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -300,42 +299,13 @@ impl Table {
     }
 }
 
-/// The target directory this very test was built into.
-pub fn target_directory() -> PathBuf {
-    profile_directory().parent().unwrap().to_path_buf()
-}
-
-fn profile_directory() -> PathBuf {
-    let own = std::env::current_exe().unwrap();
-    let directory = own.parent().unwrap();
-    if directory.ends_with("deps") {
-        directory.parent().unwrap().to_path_buf()
-    } else {
-        directory.to_path_buf()
-    }
-}
-
 /// The pooler under test: SLUICE_POOLER, else poolerd, built now from the sources as they are.
 fn under_test() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| match std::env::var_os("SLUICE_POOLER") {
         Some(program) => std::fs::canonicalize(program).unwrap(),
-        None => build(),
+        None => build::program("poolerd"),
     })
-}
-
-fn build() -> PathBuf {
-    let profile = profile_directory();
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
-    let mut command = Command::new(cargo);
-    command.args(["build", "--quiet", "--locked", "--workspace", "--bins", "--manifest-path"]);
-    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml"));
-    command.arg("--target-dir").arg(target_directory());
-    if profile.ends_with("release") {
-        command.arg("--release");
-    }
-    assert!(command.status().unwrap().success(), "poolerd does not build");
-    profile.join("poolerd")
 }
 
 fn write(config: &Config, directory: &Path, port: u16) {

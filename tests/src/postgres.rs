@@ -77,6 +77,11 @@ impl Postgres {
         self.port
     }
 
+    /// Its data directory, with its configuration files.
+    pub fn data_directory(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
     /// The directory of its Unix socket.
     pub fn socket_directory(&self) -> &Path {
         self.directory.path()
@@ -125,7 +130,7 @@ impl Postgres {
     }
 
     fn configure(&self, options: &Options) {
-        let data = self.directory.path().join("data");
+        let data = self.data_directory();
         let mut conf = format!(
             "listen_addresses = '127.0.0.1'\nport = {}\nunix_socket_directories = '{}'\n",
             self.port,
@@ -188,7 +193,7 @@ fn template(account: &Account) -> PathBuf {
         .chars()
         .filter(|c| c.is_ascii_alphanumeric() || *c == '.')
         .collect();
-    let cache = crate::pooler::target_directory().join("tmp");
+    let cache = crate::build::target_directory().join("tmp");
     std::fs::create_dir_all(&cache).unwrap();
     let template = cache.join(format!("cluster-{}-{version}-roles", account.name));
 

@@ -24,7 +24,7 @@ const DIRECTIONS: [(&str, &[&str]); 10] = [
     ("poolerd", &["sluice-cli", "sluice-unix", "sluice-wire"]),
     ("throttle-proxy", &["sluice-cli", "sluice-gateway", "sluice-policy", "sluice-unix", "sluice-wire"]),
     ("pgtune", &["sluice-cli", "sluice-unix", "sluice-wire"]),
-    ("sluice-tests", &["sluice-check", "sluice-wire", "sluice-unix", "sluice-cli", "poolerd"]),
+    ("sluice-tests", &["sluice-check", "sluice-wire", "sluice-unix", "sluice-cli", "poolerd", "pgtune"]),
 ];
 
 /// Crates that speak to the kernel: of what ships, only lib/unix names them.

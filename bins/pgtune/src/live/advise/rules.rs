@@ -99,7 +99,7 @@ impl Period<'_> {
     fn delta(&self, counter: impl Fn(&Sample) -> Option<Counter>) -> Option<Delta> {
         let last = counter(self.last)?;
         let (count, seconds) = match self.first {
-            None => (last.count, self.last.at_s - last.since_s?),
+            None => (last.count, last.counted_s?),
             Some(first) => {
                 let before = counter(first)?;
                 if first.started_s != self.last.started_s || before.mark_s != last.mark_s {

@@ -15,8 +15,8 @@ pub struct Counter {
     pub count: f64,
     /// The last reset, in seconds of the Unix epoch; another mark is another counter.
     pub mark_s: Option<f64>,
-    /// Since when it has counted, at the latest.
-    pub since_s: Option<f64>,
+    /// How long it has counted, where that is known.
+    pub counted_s: Option<f64>,
 }
 
 /// A table that waits for vacuum.
@@ -149,14 +149,25 @@ fn wal(major: u32) -> &'static str {
     }
 }
 
-/// Sums over databases. One that was never reset has counted no longer than there has been an archiver to count.
+/// What databases count: temp_bytes, temp_files, hit and read blocks, sessions and their milliseconds (14+).
+const DATABASE: [&str; 6] = ["temp_bytes", "temp_files", "blks_hit", "blks_read", "sessions", "session_time"];
+
+/// The last reset, then of each of [`DATABASE`] the sum over databases and the sum of their rates a second. Each database
+/// is reset on its own; one that never was has counted no longer than there has been an archiver to count.
 fn databases(major: u32) -> String {
-    let sessions = if major < 14 { "NULL, NULL" } else { "sum(d.sessions), sum(d.session_time)" };
+    let known = if major < 14 { 4 } else { DATABASE.len() };
+    let columns = DATABASE.iter().enumerate().map(|(at, name)| {
+        if at < known {
+            format!(", sum(d.{name}), sum(d.{name} / d.counted_s)")
+        } else {
+            ", NULL, NULL".to_owned()
+        }
+    });
     format!(
-        "SELECT sum(d.temp_bytes), sum(d.temp_files), sum(d.blks_hit), sum(d.blks_read), {sessions}, \
-         extract(epoch FROM max(d.stats_reset)), \
-         extract(epoch FROM min(coalesce(d.stats_reset, a.stats_reset))) \
-         FROM pg_catalog.pg_stat_database AS d, pg_catalog.pg_stat_archiver AS a"
+        "SELECT extract(epoch FROM max(d.stats_reset)){} FROM (SELECT d.*, greatest(1, extract(epoch FROM \
+         pg_catalog.clock_timestamp() - coalesce(d.stats_reset, a.stats_reset))) AS counted_s \
+         FROM pg_catalog.pg_stat_database AS d, pg_catalog.pg_stat_archiver AS a) AS d",
+        columns.collect::<String>()
     )
 }
 
@@ -198,22 +209,31 @@ pub fn read(answers: &[Vec<Row>]) -> Option<Sample> {
     let [requested, total, checkpoint_reset] = numbers(checkpoints)?;
     let [full, bytes, wal_reset] = numbers(wal)?;
     let [maxwritten, bgwriter_reset] = numbers(bgwriter)?;
-    let [temp_bytes, temp_files, hit, read, sessions, session_ms, mark, since] = numbers(databases)?;
-    let database = |count: Option<f64>| count.map(|count| Counter { count, mark_s: mark, since_s: since });
+    let databases = numbers::<{ 1 + 2 * DATABASE.len() }>(databases)?;
+    let at_s = clock[0]?;
+    let counter = |count: Option<f64>, reset_s: Option<f64>| {
+        Some(Counter { count: count?, mark_s: reset_s, counted_s: reset_s.map(|reset_s| at_s - reset_s) })
+    };
+    let database = |at: usize| {
+        let (count, rate) = (databases[1 + 2 * at]?, databases[2 + 2 * at]?);
+        // Nothing in any time is nothing.
+        let counted_s = if count == 0.0 { 1.0 } else { count / rate };
+        Some(Counter { count, mark_s: databases[0], counted_s: Some(counted_s) })
+    };
     let mut sample = Sample {
-        at_s: clock[0]?,
+        at_s,
         started_s: clock[1]?,
         requested: counter(requested, checkpoint_reset),
         checkpoints: counter(total, checkpoint_reset),
         wal_bytes: counter(bytes, wal_reset),
         wal_buffers_full: counter(full, wal_reset),
         maxwritten_clean: counter(maxwritten, bgwriter_reset),
-        temp_bytes: database(temp_bytes),
-        temp_files: database(temp_files),
-        blocks_hit: database(hit),
-        blocks_read: database(read),
-        sessions: database(sessions),
-        session_ms: database(session_ms),
+        temp_bytes: database(0),
+        temp_files: database(1),
+        blocks_hit: database(2),
+        blocks_read: database(3),
+        sessions: database(4),
+        session_ms: database(5),
         dead_tables: dead.iter().filter_map(dead_table).collect(),
         oldest: oldest.first().and_then(|row| Some((row.first()?.clone()?, number(row, 1)?))),
         holder: holder.first().and_then(|row| row.first()?.clone()),
@@ -229,10 +249,6 @@ pub fn look(sample: &mut Sample, answer: &[Row]) -> Option<()> {
     (sample.clients, sample.workers) = (clients?, workers?);
     (sample.idle_count, sample.idle_s) = (idle_count?, idle_s?);
     Some(())
-}
-
-fn counter(count: Option<f64>, reset_s: Option<f64>) -> Option<Counter> {
-    Some(Counter { count: count?, mark_s: reset_s, since_s: reset_s })
 }
 
 fn dead_table(row: &Row) -> Option<DeadTable> {
@@ -263,7 +279,7 @@ mod tests {
             row("3 10 50"),
             row("- 1e9 -"),
             row("7 60"),
-            row("1 2 3 4 5 6 - 70"),
+            row("70 1 .5 2 .5 3 .5 4 .5 5 .5 - -"),
             row("8 1 2 301.5"),
             row("public.t 100 50"),
             row("postgres 12345"),
@@ -277,11 +293,12 @@ mod tests {
         assert_eq!((sample.at_s, sample.started_s, sample.clients), (1000.5, 100.0, 8.0));
         assert_eq!(
             sample.checkpoints,
-            Some(Counter { count: 10.0, mark_s: Some(50.0), since_s: Some(50.0) })
+            Some(Counter { count: 10.0, mark_s: Some(50.0), counted_s: Some(950.5) })
         );
         assert_eq!(sample.wal_buffers_full, None);
-        assert_eq!(sample.wal_bytes, Some(Counter { count: 1e9, mark_s: None, since_s: None }));
-        assert_eq!(sample.sessions, Some(Counter { count: 5.0, mark_s: None, since_s: Some(70.0) }));
+        assert_eq!(sample.wal_bytes, Some(Counter { count: 1e9, mark_s: None, counted_s: None }));
+        assert_eq!(sample.session_ms, None);
+        assert_eq!(sample.sessions, Some(Counter { count: 5.0, mark_s: Some(70.0), counted_s: Some(10.0) }));
         assert_eq!(sample.dead_tables.len(), 1);
         assert_eq!(sample.oldest, Some(("postgres".to_owned(), 12345.0)));
         assert_eq!((sample.idle_count, sample.idle_s, sample.holder), (2.0, 301.5, None));

@@ -10,7 +10,7 @@ const MINUTE: f64 = 60.0;
 const QUIET: &[(&str, &str)] = &[("shared_buffers", "4GB"), ("work_mem", "4MB"), ("huge_pages", "on")];
 
 fn counter(count: f64) -> Option<Counter> {
-    Some(Counter { count, mark_s: Some(1.0), since_s: Some(1.0) })
+    Some(Counter { count, mark_s: Some(1.0), counted_s: Some(MINUTE) })
 }
 
 /// A sample with every counter at zero.
@@ -403,7 +403,7 @@ fn what_was_reset_is_silent() {
 
 #[test]
 fn without_a_first_sample_counters_count_since_their_reset() {
-    let mut last = zero(1.0 + MINUTE);
+    let mut last = zero(1000.0);
     busy(&mut last);
     let values: Vec<_> = QUIET.iter().chain(&[("shared_buffers", "1GB")]).copied().collect();
     let say = |last: &Sample| {
@@ -414,6 +414,6 @@ fn without_a_first_sample_counters_count_since_their_reset() {
         }))
     };
     assert_eq!(say(&last), OF_COUNTERS);
-    last.wal_buffers_full.as_mut().unwrap().since_s = None;
+    last.wal_buffers_full.as_mut().unwrap().counted_s = None;
     assert_eq!(say(&last), ["A1", "A2", "A3", "A5", "A8"], "nobody knows since when");
 }

@@ -1,0 +1,168 @@
+//! `--apply alter-system` and `--undo`: the round trip, and every way it may break off.
+
+use super::relay::{self, Mischief};
+use super::*;
+use sluice_tests::postgres::Options;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use tempfile::TempDir;
+
+/// Applies with --yes; the undo file goes to the directory.
+fn apply(dsn: &str, undo: &TempDir) -> Run {
+    tune_as(dsn, &["--apply", "alter-system", "--yes", "--undo-dir", undo.path().to_str().unwrap()])
+}
+
+fn files(directory: &TempDir) -> usize {
+    std::fs::read_dir(directory.path()).unwrap().count()
+}
+
+#[test]
+fn apply_restart_diff_undo() {
+    let mut postgres = Postgres::with(&Options::default().set("log_statement", "all"));
+    postgres.sql("ALTER SYSTEM SET work_mem = '7MB'");
+    postgres.sql("ALTER SYSTEM SET log_line_prefix = 'it''s %m '");
+    postgres.sql("SELECT pg_reload_conf()");
+    let (before, undo) = (auto_conf(&postgres), TempDir::new().unwrap());
+
+    let undo_dir = undo.path().to_str().unwrap();
+    let dry = tune(&postgres, &["--apply", "alter-system", "--undo-dir", undo_dir]);
+    assert_eq!(dry.code, 0, "{dry:?}");
+    assert_eq!((dry.state("work_mem"), dry.state("shared_buffers")), ("high", "low"));
+    assert!(dry.err.contains("nothing has been changed"), "{dry:?}");
+    assert_eq!((auto_conf(&postgres), files(&undo)), (before.clone(), 0));
+
+    let applied = apply(&dsn(&postgres, "postgres"), &undo);
+    assert_eq!(applied.code, 0, "{applied:?}");
+    let file = applied.path("undo file: ").to_owned();
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(text.contains("ALTER SYSTEM SET work_mem = '7MB';\n"), "{text}");
+    assert!(text.contains("ALTER SYSTEM RESET shared_buffers;\n"), "{text}");
+    assert!(!text.contains("log_line_prefix"), "only what is changed");
+    let log = postgres.log().lines();
+    let statements: Vec<_> =
+        log.iter().filter(|line| line.contains("statement: ALTER SYSTEM SET max_wal")).collect();
+    assert_eq!(statements.len(), 1, "{statements:?}");
+    assert!(
+        statements[0].ends_with("ALTER SYSTEM SET max_wal_size = '4GB'"),
+        "one statement a message: {statements:?}"
+    );
+
+    let waiting = tune(&postgres, &["--diff", "live"]);
+    assert_eq!(waiting.code, 1, "{waiting:?}");
+    assert!(waiting.out.lines().skip(1).all(|line| line.ends_with(" pending")), "{waiting:?}");
+    restart(&mut postgres);
+    let done = tune(&postgres, &["--diff", "live"]);
+    assert_eq!((done.code, done.out.as_str()), (0, ""), "{done:?}");
+    let again = apply(&dsn(&postgres, "postgres"), &undo);
+    assert_eq!((again.code, files(&undo)), (0, 1), "nothing to change, nothing to undo: {again:?}");
+
+    let shown = tune(&postgres, &["--undo", &file]);
+    assert!(shown.code == 0 && shown.out.contains("ALTER SYSTEM SET work_mem = '7MB';"), "{shown:?}");
+    assert_ne!(auto_conf(&postgres), before);
+    let undone = tune(&postgres, &["--undo", &file, "--yes"]);
+    assert_eq!(undone.code, 0, "{undone:?}");
+    assert_eq!(undone.row("work_mem")[1], "7MB");
+    let mut after = auto_conf(&postgres);
+    let mut expected = before;
+    after.sort();
+    expected.sort();
+    assert_eq!(after, expected);
+    restart(&mut postgres);
+    assert_eq!(postgres.sql("SHOW shared_buffers")[0][0], "32MB");
+}
+
+#[test]
+fn a_failing_statement_takes_back_those_before_it() {
+    let postgres = Postgres::start();
+    postgres.sql("ALTER SYSTEM SET shared_buffers = '48MB'");
+    let (before, undo) = (auto_conf(&postgres), TempDir::new().unwrap());
+    let port = relay::before(&postgres, 5, Mischief::Spoil);
+    let failed = apply(&format!("host=127.0.0.1 port={port} user=postgres dbname=postgres"), &undo);
+    assert_eq!(failed.code, 1, "{failed:?}");
+    assert!(
+        failed.err.contains("syntax error")
+            && failed.err.contains("the 4 settings changed before have been taken back"),
+        "{failed:?}"
+    );
+    assert_eq!(auto_conf(&postgres), before);
+}
+
+#[test]
+fn a_server_lost_on_the_way_leaves_the_undo_file() {
+    let postgres = Postgres::start();
+    let (before, undo) = (auto_conf(&postgres), TempDir::new().unwrap());
+    let port = relay::before(&postgres, 5, Mischief::HangUp);
+    let lost = apply(&format!("host=127.0.0.1 port={port} user=postgres dbname=postgres"), &undo);
+    assert_eq!(lost.code, 75, "{lost:?}");
+    let file = lost.path("undo file: ").to_owned();
+    assert!(lost.err.contains(&format!("pgtune --undo {file} --yes")), "{lost:?}");
+    assert_eq!(auto_conf(&postgres).len(), before.len() + 4);
+    assert_eq!(tune(&postgres, &["--undo", &file, "--yes"]).code, 0);
+    assert_eq!(auto_conf(&postgres), before);
+}
+
+#[test]
+fn ordinary_users_need_the_privilege() {
+    let postgres = Postgres::start();
+    let undo = TempDir::new().unwrap();
+    let before = auto_conf(&postgres);
+    let refused = apply(&dsn(&postgres, "alice"), &undo);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(
+        refused.err.contains("refused: no right to change max_connections, shared_buffers"),
+        "{refused:?}"
+    );
+    assert_eq!((auto_conf(&postgres), files(&undo)), (before.clone(), 0));
+
+    let names: Vec<String> = refused
+        .err
+        .lines()
+        .find_map(|line| line.split_once("no right to change "))
+        .and_then(|(_, rest)| rest.split_once(": "))
+        .map(|(names, _)| names.split(", ").map(str::to_owned).collect())
+        .unwrap();
+    for name in &names {
+        postgres.sql(&format!("GRANT ALTER SYSTEM ON PARAMETER {name} TO alice"));
+    }
+    let granted = apply(&dsn(&postgres, "alice"), &undo);
+    assert_eq!(granted.code, 0, "{granted:?}");
+    assert!(
+        granted.err.contains("pg_file_settings may not be read")
+            && granted.err.contains("no right to reload"),
+        "{granted:?}"
+    );
+    assert_eq!(auto_conf(&postgres).len(), before.len() + names.len());
+}
+
+#[test]
+fn what_is_refused() {
+    let postgres = Postgres::start();
+    let undo = TempDir::new().unwrap();
+    let other = tune(
+        &postgres,
+        &[
+            "--apply",
+            "alter-system",
+            "--yes",
+            "--pg-version",
+            "18",
+            "--undo-dir",
+            undo.path().to_str().unwrap(),
+        ],
+    );
+    assert_eq!(other.code, 1, "{other:?}");
+    assert!(other.err.contains("the settings are for PostgreSQL 18, the server is"), "{other:?}");
+    assert!(other.err.contains("io_method: this server has no such setting"), "{other:?}");
+    let nowhere = tune(&postgres, &["--apply", "alter-system", "--yes", "--undo-dir", "/nonexistent"]);
+    assert_eq!(nowhere.code, 75, "{nowhere:?}");
+    assert_eq!(auto_conf(&postgres), Vec::<String>::new());
+
+    let file = undo.path().join("strange.sql");
+    std::fs::write(&file, "-- fine\nDROP TABLE t;\n").unwrap();
+    let strange = tune(&postgres, &["--undo", file.to_str().unwrap(), "--yes"]);
+    assert_eq!(strange.code, 2, "{strange:?}");
+    assert!(strange.err.contains("strange.sql:2: neither a comment nor a statement"), "{strange:?}");
+    assert_eq!(tune(&postgres, &["--undo", "/nonexistent/undo.sql"]).code, 2);
+    assert!(!Path::new("/nonexistent").exists());
+}
