@@ -17,7 +17,7 @@ const MAX_LINES: usize = 620;
 const DIRECTIONS: [(&str, &[&str]); 10] = [
     ("sluice-wire", &[]),
     ("sluice-policy", &[]),
-    ("sluice-cli", &[]),
+    ("sluice-cli", &["sluice-wire"]),
     ("sluice-check", &[]),
     ("sluice-unix", &["sluice-wire"]),
     ("sluice-gateway", &["sluice-policy", "sluice-unix", "sluice-wire"]),

@@ -1,7 +1,6 @@
 //! poolerd: the command. Reads the command line and the configuration, then hands over to the library.
 
 use std::ffi::OsString;
-use std::io::{self, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use poolerd::core::Event;
 use poolerd::ctl;
 use poolerd::daemon::{self, Failure};
 use poolerd::logging;
-use sluice_cli::exit::Exit;
+use sluice_cli::exit::{Exit, print};
 use sluice_cli::help::synopsis;
 use sluice_unix::log::{Level, Log, Sinks, Stderr};
 use sluice_unix::privs::{self, PidFile};
@@ -25,7 +24,7 @@ fn main() -> Exit {
         return ctl::run(arguments.split_off(1));
     }
     match command(arguments) {
-        Ok(Command::Print(text)) => print(&text),
+        Ok(Command::Print(text)) => print(USAGE.program, &text),
         Ok(Command::Check(start)) => check(start),
         Ok(Command::Run(start)) => run(start),
         Err(error) => {
@@ -36,17 +35,6 @@ fn main() -> Exit {
     }
 }
 
-/// Whoever closes the pipe early (`poolerd -h | head -1`) has read enough.
-fn print(text: &str) -> Exit {
-    match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            eprintln!("poolerd: could not write to standard output: {error}");
-            Exit::Temporary
-        }
-        _ => Exit::Done,
-    }
-}
-
 fn check(start: Start) -> Exit {
     match read(start) {
         Ok((_, snapshot)) => {
@@ -54,7 +42,7 @@ fn check(start: Start) -> Exit {
                 let level = if warning.severity == Severity::Error { "ERROR" } else { "WARNING" };
                 eprintln!("{level} {warning}");
             }
-            print("configuration OK\n")
+            print(USAGE.program, "configuration OK\n")
         }
         Err(exit) => exit,
     }

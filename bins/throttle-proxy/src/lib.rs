@@ -1,4 +1,7 @@
 //! throttle-proxy: an HTTP gateway that lets a service have as much as it can do, and tells everybody else at once.
 
 pub mod config;
+pub mod ctl;
+pub mod daemon;
+pub mod events;
 pub mod limiter;

@@ -1,5 +1,6 @@
 //! The exit codes every program of sluice shares.
 
+use std::io::{self, Write as _};
 use std::process::{ExitCode, Termination};
 
 /// How a program ended, as its parent process sees it.
@@ -37,6 +38,17 @@ impl From<Exit> for ExitCode {
 impl Termination for Exit {
     fn report(self) -> ExitCode {
         self.into()
+    }
+}
+
+/// Prints what was asked for. Whoever closes the pipe early (`PROGRAM -h | head -1`) has read enough.
+pub fn print(program: &str, text: &str) -> Exit {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            eprintln!("{program}: could not write to standard output: {error}");
+            Exit::Temporary
+        }
+        _ => Exit::Done,
     }
 }
 

@@ -5,6 +5,7 @@
 //! hands in arguments, environment and paths, and gets values or an error that names the place and the fault.
 
 pub mod complete;
+pub mod ctl;
 pub mod exit;
 pub mod field;
 pub mod flags;

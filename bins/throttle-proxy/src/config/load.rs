@@ -19,7 +19,7 @@ use crate::limiter::keys::KeySpec;
 pub const ENVIRONMENT_PREFIX: &str = "THROTTLE_PROXY_";
 
 /// A variable that services of this kind have already; it sets `max_in_flight`.
-const MAX_CONCURRENT: &str = "MAX_CONCURRENT_DB_REQUESTS";
+pub const MAX_CONCURRENT: &str = "MAX_CONCURRENT_DB_REQUESTS";
 
 /// Most `[route NAME]` and `[limit NAME]` sections, of each kind.
 pub(super) const SECTIONS_MAX: usize = 256;

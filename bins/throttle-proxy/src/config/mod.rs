@@ -20,7 +20,7 @@ mod types;
 use sluice_cli::settings::{Origin, Values};
 use sluice_gateway::route::Route;
 
-pub use load::{ConfigError, ENVIRONMENT_PREFIX, Overrides, load, parse};
+pub use load::{ConfigError, ENVIRONMENT_PREFIX, MAX_CONCURRENT, Overrides, load, parse};
 pub use policy::changed_route;
 pub use table::{ALIASES, Global, LIMIT_KEYS, ROUTE_KEYS, SETTINGS};
 pub use types::SharedFail;

@@ -113,7 +113,8 @@ impl Limiter {
                 fields.push(("codes", Field::Text(codes.join(", "))));
                 let expected = self.shared_wait(at, self.routes[at].queue.len() + 1, now);
                 fields.push(("expected_wait_ms", Field::Number(whole_ms(expected) as i64)));
-                let text = format!("route {name} refused {sum} requests ({})", codes.join(", "));
+                let requests = if sum == 1 { "request" } else { "requests" };
+                let text = format!("route {name} refused {sum} {requests} ({})", codes.join(", "));
                 self.say(Level::Warning, SATURATED, text, fields);
             }
         }

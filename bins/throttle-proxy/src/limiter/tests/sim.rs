@@ -14,7 +14,7 @@ use sluice_check::Rng;
 use sluice_gateway::gate::QueueDrain;
 use sluice_policy::window::Rate;
 
-const SEEDS: u64 = 150;
+const SEEDS: u64 = 100;
 const STEPS: usize = 1500;
 
 struct World {

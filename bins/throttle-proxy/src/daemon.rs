@@ -1,0 +1,140 @@
+//! The worker: one loop that owns every connection, and does what the gateway and its limiter say.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use sluice_cli::settings::Origin;
+use sluice_gateway::config::Config;
+use sluice_gateway::event;
+use sluice_gateway::machine::row;
+use sluice_gateway::route::Routes;
+use sluice_gateway::shell::{ControlPlace, Request, Shell};
+use sluice_unix::log::{Level, Log, Sinks, Stderr};
+use sluice_wire::control::Row;
+
+use crate::config::{Overrides, Snapshot};
+use crate::limiter::Limiter;
+
+pub use sluice_gateway::shell::Failure;
+
+/// The program's name, in Via, Proxy-Status and the log.
+const PROGRAM: &str = "throttle-proxy";
+
+/// What the daemon is started with.
+#[derive(Debug)]
+pub struct Options {
+    /// The configuration to begin with.
+    pub snapshot: Snapshot,
+    /// What beats the file.
+    pub overrides: Overrides,
+    /// Where log lines go.
+    pub log: Log,
+    /// Whether standard error is one of those places.
+    pub stderr: Stderr,
+}
+
+/// A daemon's loop and everything on it. Two can live in one process.
+#[derive(Debug)]
+struct Worker {
+    shell: Shell<Limiter>,
+    snapshot: Snapshot,
+    overrides: Overrides,
+    stderr: Stderr,
+}
+
+/// Serves until a signal or a command ends it. `version` is told to the log.
+///
+/// # Errors
+/// See [`Failure`]; nothing is left behind.
+pub fn run(options: Options, version: &str) -> Result<(), Failure> {
+    let mut worker = Worker::new(options)?;
+    worker.shell.announce(version);
+    worker.serve()
+}
+
+impl Worker {
+    fn new(options: Options) -> Result<Self, Failure> {
+        let Options { snapshot, overrides, log, stderr } = options;
+        let limiter = Limiter::new(snapshot.policy.clone(), std::hash::RandomState::new(), Instant::now());
+        let config = config(&snapshot).map_err(Failure::Configuration)?;
+        let shell = Shell::new(limiter, Arc::new(config), &control_place(&snapshot), rows(&snapshot), log)?;
+        Ok(Self { shell, snapshot, overrides, stderr })
+    }
+
+    /// The loop.
+    fn serve(&mut self) -> Result<(), Failure> {
+        while !self.shell.is_finished() {
+            let now = self.shell.wait(None)?;
+            let mut at = 0;
+            while let Some((token, readiness)) = self.shell.event(at) {
+                at += 1;
+                self.shell.on_event(token, readiness, now);
+            }
+            self.shell.expire(now);
+            self.shell.run_queued(now);
+            while let Some(request) = self.shell.request() {
+                match request {
+                    Request::Reload => self.reload(now),
+                    Request::ReopenLog => self.reopen_log(),
+                }
+            }
+        }
+        self.shell.finish();
+        Ok(())
+    }
+
+    /// All or nothing.
+    fn reload(&mut self, now: Instant) {
+        let loaded = self.snapshot.reload(&self.overrides).map_err(|error| error.to_string());
+        let loaded = loaded.and_then(|snapshot| config(&snapshot).map(|config| (snapshot, config)));
+        let (snapshot, config) = match loaded {
+            Ok(loaded) => loaded,
+            Err(text) => return self.shell.reloaded(Err(text), now),
+        };
+        for warning in &snapshot.warnings {
+            self.shell.log().line(Level::Warning, event::RELOAD, format_args!("{warning}"));
+        }
+        self.shell.gateway.gate_mut().set_policy(snapshot.policy.clone(), now);
+        self.shell.reloaded(Ok((Arc::new(config), rows(&snapshot))), now);
+        self.snapshot = snapshot;
+        self.reopen_log();
+    }
+
+    fn reopen_log(&self) {
+        let log = self.shell.log();
+        match Sinks::open(self.stderr, self.snapshot.global.logfile.as_deref().map(Path::new)) {
+            Ok(sinks) => log.reopen(sinks),
+            Err(error) => {
+                log.line(Level::Error, event::RELOAD, format_args!("cannot open the log file: {error}"));
+            }
+        }
+        log.set_verbosity(self.snapshot.global.verbose.min(u8::MAX.into()) as u8);
+    }
+}
+
+/// The gateway's view of a configuration.
+///
+/// # Errors
+/// Text for the operator.
+pub fn config(snapshot: &Snapshot) -> Result<Config, String> {
+    let routes = Routes::new(snapshot.routes.clone());
+    Config::new(PROGRAM, snapshot.global.gateway(), routes)
+        .map_err(|wrong| format!("{} {}", wrong.key, wrong.text))
+}
+
+fn control_place(snapshot: &Snapshot) -> ControlPlace {
+    match &snapshot.global.control_socket {
+        None => ControlPlace::None,
+        Some(path) if snapshot.origin("control_socket") == Origin::Default => {
+            ControlPlace::Usual(path.clone())
+        }
+        Some(path) => ControlPlace::Asked(path.clone()),
+    }
+}
+
+/// Rows of `show config`.
+fn rows(snapshot: &Snapshot) -> Vec<Row> {
+    let row = |(key, value): (&str, String)| row([("key", key.into()), ("value", value.into())]);
+    snapshot.shown().map(row).collect()
+}
