@@ -138,9 +138,14 @@ impl Bench {
         self.now = until;
     }
 
-    /// What was sent to a side since the last look, as text.
-    pub(super) fn sent(&mut self, end: End) -> String {
-        String::from_utf8(std::mem::take(&mut self.wire(end).sent)).unwrap()
+    /// What was sent to a side since the last look.
+    pub(super) fn taken(&mut self, end: End) -> Vec<u8> {
+        std::mem::take(&mut self.wire(end).sent)
+    }
+
+    /// The same as text.
+    fn sent(&mut self, end: End) -> String {
+        String::from_utf8(self.taken(end)).unwrap()
     }
 
     pub(super) fn got(&mut self, id: ClientId) -> String {
