@@ -9,11 +9,12 @@ use sluice_gateway::config::Config;
 use sluice_gateway::event;
 use sluice_gateway::machine::row;
 use sluice_gateway::route::Routes;
-use sluice_gateway::shell::{ControlPlace, Request, Shell};
+use sluice_gateway::shell::{ControlPlace, Request, Shell, class};
 use sluice_unix::log::{Level, Log, Sinks, Stderr};
 use sluice_wire::control::Row;
 
 use crate::config::{Overrides, Snapshot};
+use crate::feeds::Feeds;
 use crate::limiter::Limiter;
 
 pub use sluice_gateway::shell::Failure;
@@ -38,6 +39,7 @@ pub struct Options {
 #[derive(Debug)]
 struct Worker {
     shell: Shell<Limiter>,
+    feeds: Feeds,
     snapshot: Snapshot,
     overrides: Overrides,
     stderr: Stderr,
@@ -59,19 +61,26 @@ impl Worker {
         let limiter = Limiter::new(snapshot.policy.clone(), std::hash::RandomState::new(), Instant::now());
         let config = config(&snapshot).map_err(Failure::Configuration)?;
         let shell = Shell::new(limiter, Arc::new(config), &control_place(&snapshot), rows(&snapshot), log)?;
-        Ok(Self { shell, snapshot, overrides, stderr })
+        let feeds = Feeds::new(&snapshot, &shell, Instant::now())
+            .map_err(|error| Failure::System("get random bytes".to_owned(), error))?;
+        Ok(Self { shell, feeds, snapshot, overrides, stderr })
     }
 
     /// The loop.
     fn serve(&mut self) -> Result<(), Failure> {
         while !self.shell.is_finished() {
-            let now = self.shell.wait(None)?;
+            let now = self.shell.wait(self.feeds.poll_timeout())?;
             let mut at = 0;
             while let Some((token, readiness)) = self.shell.event(at) {
                 at += 1;
-                self.shell.on_event(token, readiness, now);
+                if token.class() >= class::PROGRAM {
+                    self.feeds.on_event(token, readiness);
+                } else {
+                    self.shell.on_event(token, readiness, now);
+                }
             }
             self.shell.expire(now);
+            self.feeds.turn(&mut self.shell, now);
             self.shell.run_queued(now);
             while let Some(request) = self.shell.request() {
                 match request {
@@ -95,7 +104,10 @@ impl Worker {
         for warning in &snapshot.warnings {
             self.shell.log().line(Level::Warning, event::RELOAD, format_args!("{warning}"));
         }
-        self.shell.gateway.gate_mut().set_policy(snapshot.policy.clone(), now);
+        let moved =
+            self.shell.gateway.with_gate(|limiter| limiter.set_policy(snapshot.policy.clone(), now), now);
+        self.shell.gateway.move_routes(&moved);
+        self.feeds.reconfigure(&snapshot, now);
         self.shell.reloaded(Ok((Arc::new(config), rows(&snapshot))), now);
         self.snapshot = snapshot;
         self.reopen_log();

@@ -17,11 +17,15 @@ pub const PRESSURE_BACK: &str = "pressure.back";
 /// There is no pressure feed any more.
 pub const PRESSURE_LOST: &str = "pressure.lost";
 
+/// Redis cannot be used, and why.
+pub const REDIS_ERROR: &str = "redis.error";
+
 /// What the program itself logs, with a line about each.
 const OWN: &[(&str, &str)] = &[
     (CONFIG, "A setting works, but may not be meant so."),
     (PRESSURE_BACK, "The pressure feed has begun."),
     (PRESSURE_LOST, "There is no pressure feed any more; limits are the configured ones."),
+    (REDIS_ERROR, "Redis cannot be used; the line tells why."),
 ];
 
 /// Every event, in byte order.

@@ -4,4 +4,8 @@ pub mod config;
 pub mod ctl;
 pub mod daemon;
 pub mod events;
+mod feeds;
 pub mod limiter;
+mod link;
+mod pressure;
+mod shared;

@@ -135,9 +135,17 @@ impl<G: Gate> Gateway<G> {
         &self.gate
     }
 
-    /// The gate, for what the trait does not have: a new configuration, feeds.
+    /// The gate, for what asks nothing of the gateway.
     pub fn gate_mut(&mut self) -> &mut G {
         &mut self.gate
+    }
+
+    /// Has the gate do something that the gateway's own entries do not: take a new configuration, hear a feed, carry out
+    /// a command. What it wants done afterwards follows.
+    pub fn with_gate<T>(&mut self, act: impl FnOnce(&mut G) -> T, now: Instant) -> T {
+        let outcome = act(&mut self.gate);
+        self.finish_entry(now);
+        outcome
     }
 
     /// The configuration in force.

@@ -243,7 +243,7 @@ fn answer<G: Gate>(
             let text = gateway.metrics(facts.log_dropped, now);
             text.lines().map(|line| row([("line", Value::from(line))])).collect()
         }
-        _ => return gateway.gate_mut().command(verb, arguments, now),
+        _ => return gateway.with_gate(|gate| gate.command(verb, arguments, now), now),
     })
 }
 

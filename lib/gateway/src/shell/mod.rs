@@ -18,7 +18,7 @@ use std::time::{Duration, Instant, SystemTime};
 use sluice_unix::linger::Lingering;
 use sluice_unix::log::{Level, Log};
 use sluice_unix::notify::Notify;
-use sluice_unix::poller::{Poller, Readiness};
+use sluice_unix::poller::{Poller, Readiness, Waker};
 use sluice_unix::random;
 use sluice_unix::signals::Signals;
 use sluice_unix::slab::Key;
@@ -113,6 +113,7 @@ pub struct Shell<G> {
     doors: Vec<Door>,
     control: Option<ControlSocket>,
     dialer: Dialer,
+    waker: Waker,
     lingering: Lingering,
     timers: Timers<Tick>,
     signals: Signals,
@@ -169,7 +170,8 @@ impl<G: Gate> Shell<G> {
             conns: Conns::new(),
             doors,
             control,
-            dialer: Dialer::new(waker),
+            dialer: Dialer::new(waker.clone()),
+            waker,
             lingering: Lingering::new(class::LINGER),
             timers: Timers::new(),
             signals,
@@ -221,6 +223,12 @@ impl<G: Gate> Shell<G> {
     #[must_use]
     pub fn poller(&self) -> &Poller {
         &self.poller
+    }
+
+    /// Ends a wait from another thread, for helpers of the program.
+    #[must_use]
+    pub fn waker(&self) -> Waker {
+        self.waker.clone()
     }
 
     /// The log.
