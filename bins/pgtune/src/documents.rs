@@ -1,8 +1,11 @@
-//! The tables of options, formats, profiles and warnings against the man page.
+//! The tables of options, formats, profiles, warnings, states and rules against the man page.
 
 use sluice_cli::flags::Flag;
 
 use crate::config::{Format, Profile, USAGE};
+use crate::live::advise::rules::{Grade, RULES};
+use crate::live::apply::Outcome;
+use crate::live::diff::State;
 use crate::warnings::{Code, Level};
 
 const PAGE: &str = include_str!("../../../man/pgtune.1");
@@ -51,4 +54,13 @@ fn every_warning_is_described_and_risks_are_named() {
         let is_risk = text.take_while(|line| !line.starts_with(".It ")).any(|line| *line == "A risk.");
         assert_eq!(is_risk, code.level() == Level::Risk, "{}", code.word());
     }
+}
+
+#[test]
+fn every_state_and_rule_is_described_and_no_other() {
+    assert_eq!(items(".Ss Comparing", ".It Cm "), State::WORDS);
+    assert_eq!(items(".Ss Changing a server", ".It Cm "), Outcome::WORDS);
+    let rules = items(".Ss Advice", ".It Cm ");
+    assert_eq!(rules[..Grade::WORDS.len()], *Grade::WORDS);
+    assert_eq!(rules[Grade::WORDS.len()..], RULES.iter().map(|(name, ..)| *name).collect::<Vec<_>>());
 }

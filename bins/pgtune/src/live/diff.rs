@@ -10,38 +10,23 @@ use crate::guc::Apply;
 /// How far a number may be off, in percent of the recommended one.
 pub const TOLERANCE_PERCENT: f64 = 5.0;
 
-/// How a setting stands.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum State {
+sluice_cli::words! {
+    /// How a setting stands.
+    pub State,
     /// As recommended, or near enough.
-    Ok,
+    Ok = "ok",
     /// Lower.
-    Low,
+    Low = "low",
     /// Higher.
-    High,
+    High = "high",
     /// Another word, or a switch the other way.
-    Differs,
+    Differs = "differs",
     /// The files already hold another value, which waits for a restart.
-    Pending,
+    Pending = "pending",
     /// The server does not know the setting, or does not take the recommended value.
-    UnknownHere,
+    UnknownHere = "unknown-here",
     /// The server will not take the value that is there.
-    Refused,
-}
-
-impl State {
-    /// The word in the table.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Low => "low",
-            Self::High => "high",
-            Self::Differs => "differs",
-            Self::Pending => "pending",
-            Self::UnknownHere => "unknown-here",
-            Self::Refused => "refused",
-        }
-    }
+    Refused = "refused",
 }
 
 /// One setting of the comparison.

@@ -57,7 +57,7 @@ pub fn run(request: &Request) -> Result<Exit, Exit> {
     let window =
         if start.is_some() { format!("{} s", window.as_secs()) } else { "since stats_reset".to_owned() };
     print(&advice.iter().map(|advice| line(advice, &window)).collect::<String>())?;
-    note(request, &format_args!("{} pieces of advice", advice.len()));
+    note(request, &format_args!("lines of advice: {}", advice.len()));
     Ok(if advice.is_empty() { Exit::Done } else { Exit::No })
 }
 

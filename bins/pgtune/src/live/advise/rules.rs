@@ -11,26 +11,15 @@ use super::super::value::{self, Value};
 use super::sample::{Counter, Sample};
 use crate::budget::Terms;
 
-/// How grave advice is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Grade {
+sluice_cli::words! {
+    /// How grave advice is.
+    pub Grade,
     /// Good to know.
-    Info,
+    Info = "info",
     /// Worth a change.
-    Advice,
+    Advice = "advice",
     /// May lose data or stop the server.
-    Risk,
-}
-
-impl Grade {
-    /// The word in the output.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Info => "info",
-            Self::Advice => "advice",
-            Self::Risk => "risk",
-        }
-    }
+    Risk = "risk",
 }
 
 /// A line of advice.
@@ -404,7 +393,7 @@ fn autovacuum(case: &Case<'_>) -> Option<Advice> {
     }
     if let Some(worst) = waiting.first() {
         evidence.push(format!(
-            "{} tables over their threshold both times, {} with {} dead rows of {:.0}",
+            "tables over their threshold both times: {}, the worst {} with {} dead rows of {:.0}",
             waiting.len(),
             worst.name,
             worst.dead,
@@ -579,7 +568,7 @@ fn a16(case: &Case<'_>) -> Vec<Advice> {
         setting: "the server",
         current: "running".to_owned(),
         proposed: "a restart".to_owned(),
-        evidence: format!("{} settings wait for it: {}", names.len(), names.join(", ")),
+        evidence: format!("it waits for one with {}", names.join(", ")),
         reset_s: None,
     }))
 }

@@ -32,6 +32,8 @@ use crate::render;
 use crate::tune::Plan;
 use check::{Force, Role, refusals};
 use report::{reload, report};
+
+pub use report::Outcome;
 use statements::{Change, parse_undo, undo_text};
 
 /// Applies the plan for a server to it.
@@ -106,7 +108,8 @@ fn alter_system(request: &Request, connected: Connected, changes: &[(&str, Strin
         .collect();
     let file = undo_file::create(&request.live.undo_dir, &stamp(), &undo_text(&undo, facts.major))
         .map_err(|error| failed(&format_args!("could not write an undo file: {error}"), Exit::Temporary))?;
-    note(request, &format_args!("undo file: {}", file.display()));
+    // Whoever asked for quiet needs it all the same.
+    eprintln!("pgtune: undo file: {}", file.display());
     for (done, (name, value)) in changes.iter().enumerate() {
         let change = Change::Set((*name).to_owned(), value.clone());
         if let Err(fault) = server.ask(&change.to_string()) {

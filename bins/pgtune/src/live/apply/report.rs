@@ -45,13 +45,22 @@ pub(super) fn reload(server: &mut Server) -> Result<Reload, Fault> {
     Ok(Reload::Done)
 }
 
-/// What has come of a setting.
-fn outcome(current: Option<&Current>, wanted: &str) -> &'static str {
+sluice_cli::words! {
+    /// What has come of a change.
+    pub Outcome,
+    /// The server works with it.
+    InEffect = "in effect",
+    /// It waits for a restart.
+    Pending = "pending",
+    /// Something else counts more: the command line, another file, the database or the role.
+    Overridden = "overridden",
+}
+
+fn outcome(current: Option<&Current>, wanted: &str) -> Outcome {
     match current {
-        None => "unknown",
-        Some(current) if current.pending == Pending::Restart => "pending",
-        Some(current) if diff::is_same(current, wanted) => "in effect",
-        Some(_) => "overridden",
+        Some(current) if current.pending == Pending::Restart => Outcome::Pending,
+        Some(current) if diff::is_same(current, wanted) => Outcome::InEffect,
+        Some(_) | None => Outcome::Overridden,
     }
 }
 
@@ -72,18 +81,19 @@ pub(super) fn report(
                 settings.shown(name),
                 wanted.clone(),
                 source.to_owned(),
-                outcome(current, wanted).to_owned(),
+                outcome(current, wanted).word().to_owned(),
             ]
         })
         .collect();
     print(&table::table(&["NAME", "NOW", "CHANGED", "SOURCE", "STATE"], &rows))?;
     say(request, reload);
-    let count = |state: &str| rows.iter().filter(|row| row.last().is_some_and(|last| last == state)).count();
-    if count("pending") > 0 {
-        note(request, &format_args!("{} settings wait for a restart", count("pending")));
+    let count = |outcome: Outcome| {
+        rows.iter().filter(|row| row.last().is_some_and(|last| last == outcome.word())).count()
+    };
+    if count(Outcome::Pending) > 0 {
+        note(request, &format_args!("waiting for a restart: {}", count(Outcome::Pending)));
     }
-    let all = count("pending") + count("in effect") == rows.len();
-    Ok(if all || reload == Reload::Denied { Exit::Done } else { Exit::No })
+    Ok(if count(Outcome::Overridden) == 0 || reload == Reload::Denied { Exit::Done } else { Exit::No })
 }
 
 /// Prints how the settings of an undo file stand now.
@@ -99,8 +109,13 @@ pub(super) fn after_undo(
             let current = settings.find(&change.name().to_ascii_lowercase());
             let pending = current.is_some_and(|current| current.pending == Pending::Restart);
             let source = current.map_or("", |current| current.source.as_str());
-            let state = if pending { "pending" } else { "in effect" };
-            vec![change.name().to_owned(), settings.shown(change.name()), source.to_owned(), state.to_owned()]
+            let state = if pending { Outcome::Pending } else { Outcome::InEffect };
+            vec![
+                change.name().to_owned(),
+                settings.shown(change.name()),
+                source.to_owned(),
+                state.word().to_owned(),
+            ]
         })
         .collect();
     print(&table::table(&["NAME", "NOW", "SOURCE", "STATE"], &rows))?;

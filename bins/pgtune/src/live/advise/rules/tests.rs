@@ -221,7 +221,7 @@ fn a9_autovacuum() {
     }));
     assert_eq!((advice.rule, advice.proposed.as_str()), ("A9", "400"));
     assert!(
-        advice.evidence.contains("1 tables over their threshold both times, public.a with 500"),
+        advice.evidence.contains("tables over their threshold both times: 1, the worst public.a with 500"),
         "{}",
         advice.evidence
     );
@@ -342,7 +342,7 @@ fn a16_pending_restart() {
     };
     assert_eq!(say(&row("f")), []);
     let advice = only(say(&row("t")));
-    assert_eq!((advice.rule, advice.evidence.as_str()), ("A16", "1 settings wait for it: port"));
+    assert_eq!((advice.rule, advice.evidence.as_str()), ("A16", "it waits for one with port"));
 }
 
 /// Raises every counter far beyond its threshold.
