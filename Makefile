@@ -32,7 +32,7 @@ test:  ## run every test, real PostgreSQL and drivers included
 check:  ## format, lints, tests, man pages, dependency policy: a line a stage
 	@scripts/check
 
-bench:  ## compare with what people use instead, on this machine; BENCH="pooler http" chooses
+bench:  ## compare with what people use instead, on this machine; BENCH=http or pooler: one of them
 	@scripts/bench $(BENCH)
 
 fuzz:  ## run each fuzz target for FUZZ_SECONDS (needs cargo-fuzz)
