@@ -15,10 +15,10 @@ samples  = $(filter-out %.service %.socket,$(wildcard bins/*/etc/*))
 units    = $(wildcard bins/*/etc/*.service bins/*/etc/*.socket)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test check bench fuzz man install uninstall clean
+.PHONY: help build run test test-majors check bench fuzz man install uninstall clean
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 13
 
 build:  ## build the release programs
 	$(CARGO) build --release --locked $(addprefix -p ,$(programs))
@@ -28,6 +28,9 @@ run:  ## PostgreSQL and poolerd on 127.0.0.1:6432, in run/, until Ctrl-C
 
 test:  ## run every test, real PostgreSQL and drivers included
 	@scripts/test
+
+test-majors:  ## boot PostgreSQL 12 to 18 on what pgtune prints (fetches 400 MB of servers)
+	@scripts/test-majors
 
 check:  ## format, lints, tests, man pages, dependency policy: a line a stage
 	@scripts/check
@@ -56,4 +59,4 @@ uninstall:  ## remove just what install put there
 
 clean:  ## remove what was built, the throwaway cluster and the drivers
 	$(CARGO) clean
-	rm -rf run .drivers
+	rm -rf run .drivers .majors

@@ -59,7 +59,7 @@ impl Account {
     }
 
     /// Whether the account can execute the file: a checkout below /root is closed to it.
-    fn reaches(&self, program: &Path) -> bool {
+    pub fn reaches(&self, program: &Path) -> bool {
         let mut test = self.command("test", "KILL");
         test.arg("-x").arg(program).status().unwrap().success()
     }

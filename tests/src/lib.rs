@@ -23,6 +23,7 @@ pub mod pooler;
 pub mod port;
 pub mod postgres;
 pub mod process;
+pub mod trial;
 
 pub use client::{Client, Failure, Login, Reply};
 pub use pooler::{Config, Pooler};
