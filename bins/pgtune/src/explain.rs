@@ -53,7 +53,7 @@ pub fn facts(setting: &Setting, plan: &Plan) -> String {
     let default = setting.guc(plan.major()).map(|guc| guc.default_text()).unwrap_or_default();
     let since = match guc::since(setting.name) {
         Some(major) if major > *guc::MAJORS.start() => format!("since PostgreSQL {major}"),
-        _ => "in every version".to_owned(),
+        _ => "known before PostgreSQL 13".to_owned(),
     };
     let apply = match setting.apply(plan.major()) {
         guc::Apply::Restart => "needs a restart",

@@ -19,7 +19,9 @@ const MACHINES: [&str; 4] = [
 fn pgbouncer() -> PathBuf {
     let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin";
     let mut places = std::env::split_paths(&path).map(|place| place.join("pgbouncer"));
-    places.find(|place| place.exists()).expect("pgbouncer; scripts/deps test installs it")
+    places
+        .find(|place| place.exists())
+        .unwrap_or_else(|| panic!("no pgbouncer; scripts/deps test installs it"))
 }
 
 /// Starts the pooler on our section, with what it needs besides behind it; every value is in its SHOW CONFIG.
