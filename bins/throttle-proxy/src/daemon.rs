@@ -131,8 +131,10 @@ impl Worker {
 /// Text for the operator.
 pub fn config(snapshot: &Snapshot) -> Result<Config, String> {
     let routes = Routes::new(snapshot.routes.clone());
-    Config::new(PROGRAM, snapshot.global.gateway(), routes)
-        .map_err(|wrong| format!("{} {}", wrong.key, wrong.text))
+    Config::new(PROGRAM, snapshot.global.gateway(), routes).map_err(|wrong| {
+        let place = snapshot.place(wrong.key).map(|place| format!(" ({place})"));
+        format!("{} {}{}", wrong.key, wrong.text, place.unwrap_or_default())
+    })
 }
 
 fn control_place(snapshot: &Snapshot) -> ControlPlace {

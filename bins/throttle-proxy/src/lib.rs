@@ -3,6 +3,8 @@
 pub mod config;
 pub mod ctl;
 pub mod daemon;
+#[cfg(test)]
+mod documents;
 pub mod events;
 mod feeds;
 pub mod limiter;

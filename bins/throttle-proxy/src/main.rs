@@ -40,6 +40,10 @@ fn check(start: Start) -> Exit {
             for warning in &snapshot.warnings {
                 eprintln!("throttle-proxy: warning: {warning}");
             }
+            if let Err(text) = daemon::config(&snapshot) {
+                eprintln!("throttle-proxy: {text}");
+                return Exit::Usage;
+            }
             print(USAGE.program, "configuration OK\n")
         }
         Err(exit) => exit,

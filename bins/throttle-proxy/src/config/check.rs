@@ -5,6 +5,9 @@ use sluice_cli::settings::{Value, Values};
 use super::redis::RedisPlace;
 use crate::limiter::keys::KeySpec;
 
+/// A key, and what is wrong with it.
+type Wrong = (&'static str, String);
+
 /// What an origin's address looks like.
 const ORIGIN: &str = "expected http://host[:port], https://host[:port] or unix:/path";
 
@@ -19,10 +22,10 @@ fn text<'a>(values: &'a Values, key: &str) -> &'a str {
 ///
 /// # Errors
 /// What is wrong.
-pub(super) fn route(values: &Values) -> Result<(), String> {
+pub(super) fn route(values: &Values) -> Result<(), Wrong> {
     let fair_key = text(values, "fair_key");
     if KeySpec::parse(fair_key).is_none() {
-        return Err(format!("invalid value \"{fair_key}\" for fair_key: expected {KEY}"));
+        return Err(("fair_key", format!("invalid value \"{fair_key}\" for fair_key: expected {KEY}")));
     }
     Ok(())
 }
@@ -34,32 +37,31 @@ pub(super) const KEY: &str = "route, address, header:NAME or path:1 to path:16, 
 ///
 /// # Errors
 /// What is wrong.
-pub(super) fn global(values: &Values) -> Result<(), String> {
+pub(super) fn global(values: &Values) -> Result<(), Wrong> {
     let redis = text(values, "redis");
     if !redis.is_empty() && RedisPlace::parse(redis).is_none() {
         // Not quoted: it may hold a password.
-        return Err(
-            "invalid value for redis: expected redis://[user:password@]host[:port][/db] or unix:/path"
-                .to_owned(),
-        );
+        let expected = "expected redis://[user:password@]host[:port][/db] or unix:/path";
+        return Err(("redis", format!("invalid value for redis: {expected}")));
     }
     if text(values, "listen").trim().is_empty() {
-        return Err("listen names no address".to_owned());
+        return Err(("listen", "listen names no address".to_owned()));
     }
     for origin in values.value("origin").words() {
         let known = ["http://", "https://", "unix:"]
             .iter()
             .any(|scheme| origin.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty()));
         if !known {
-            return Err(format!("invalid value \"{origin}\" for origin: {ORIGIN}"));
+            return Err(("origin", format!("invalid value \"{origin}\" for origin: {ORIGIN}")));
         }
     }
     if values.value("origin").words().next().is_none() {
-        return Err(format!("origin names no server: {ORIGIN}"));
+        return Err(("origin", format!("origin names no server: {ORIGIN}")));
     }
     let certificates = values.value("tls_cert_file").words().count();
     if certificates != values.value("tls_key_file").words().count() {
-        return Err("tls_cert_file and tls_key_file need the same number of files".to_owned());
+        let message = "tls_cert_file and tls_key_file need the same number of files".to_owned();
+        return Err(("tls_cert_file", message));
     }
     route(values)
 }

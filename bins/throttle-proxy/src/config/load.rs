@@ -1,11 +1,12 @@
 //! Reading: defaults, then the file, then the environment, then flags.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use sluice_cli::ini::{Fault, Ini, IniError, Item, Place, without_comment};
 use sluice_cli::nearest::nearest;
-use sluice_cli::settings::{Origin, Reload, SetError, Values};
+use sluice_cli::settings::{Acted, Origin, Reload, SetError, Values};
 use sluice_gateway::gate::RouteId;
 use sluice_gateway::route::{DEFAULT, Route};
 
@@ -109,6 +110,8 @@ enum Kind {
 
 struct Loader {
     values: Values,
+    /// Where the top of the file sets a key.
+    places: BTreeMap<&'static str, String>,
     at: Kind,
     routes: Vec<Section>,
     limits: Vec<Section>,
@@ -118,6 +121,7 @@ struct Loader {
 fn build(path: &Path, lines: Ini, overrides: &Overrides) -> Result<Snapshot, ConfigError> {
     let mut loader = Loader {
         values: Values::new(SETTINGS),
+        places: BTreeMap::new(),
         at: Kind::Top,
         routes: Vec::new(),
         limits: Vec::new(),
@@ -132,12 +136,11 @@ fn build(path: &Path, lines: Ini, overrides: &Overrides) -> Result<Snapshot, Con
     }
     loader.environment(&overrides.environment)?;
     loader.flags(&overrides.flags)?;
-    check::global(&loader.values).map_err(|message| ConfigError(in_file(path, &message)))?;
+    check::global(&loader.values).map_err(|(key, message)| {
+        let place = loader.places.get(key).map(|place| format!(" ({place})"));
+        ConfigError(format!("{message}{}", place.unwrap_or_default()))
+    })?;
     loader.finish(path)
-}
-
-fn in_file(path: &Path, message: &str) -> String {
-    if path.as_os_str().is_empty() { message.to_owned() } else { format!("{message} ({})", path.display()) }
 }
 
 impl Loader {
@@ -188,6 +191,9 @@ impl Loader {
 
     fn top(&mut self, key: &str, value: &str, place: &Place) -> Result<(), ConfigError> {
         let key = canonical(key);
+        if let Some(row) = SETTINGS.row(key) {
+            self.places.insert(row.name, place.to_string());
+        }
         set(&mut self.values, key, value, &mut self.warnings, place).map_err(|error| {
             // What belongs into a section is a likelier mistake than a typing error.
             let section = [(ROUTE_KEYS, "route"), (LIMIT_KEYS, "limit")]
@@ -236,6 +242,13 @@ impl Loader {
     fn finish(mut self, path: &Path) -> Result<Snapshot, ConfigError> {
         let global = Global::from_values(&self.values);
         self.warnings.extend(check::warnings(&self.values));
+        let idle = self
+            .values
+            .iter()
+            .filter(|(row, _, origin)| row.acted == Acted::NotYet && *origin != Origin::Default);
+        let idle: Vec<String> =
+            idle.map(|(row, ..)| format!("{} is set but has no effect yet", row.name)).collect();
+        self.warnings.extend(idle);
         let mut policies = vec![route(DEFAULT, &self.values)];
         let mut routes = Vec::new();
         for section in std::mem::take(&mut self.routes) {
@@ -257,8 +270,8 @@ impl Loader {
         let limits: Result<Vec<_>, ConfigError> =
             sections.iter().map(|section| self.limit_of(section, &names)).collect();
         let policy = policy(&global, policies, limits?);
-        let path = PathBuf::from(path);
-        Ok(Snapshot { global, routes, policy, warnings: self.warnings, values: self.values, path })
+        let Self { values, places, warnings, .. } = self;
+        Ok(Snapshot { global, routes, policy, warnings, values, places, path: PathBuf::from(path) })
     }
 
     /// The settings of a route, and what it takes.
@@ -270,7 +283,7 @@ impl Loader {
             let values = if ROUTE_KEYS.row(key).is_some() { &mut taken } else { &mut values };
             set_in(values, "route", key, value, &mut self.warnings, place)?;
         }
-        check::route(&values).map_err(|message| at(&section.place, &message))?;
+        check::route(&values).map_err(|(_, message)| at(&section.place, &message))?;
         self.warnings.extend(
             check::warnings(&values)
                 .into_iter()

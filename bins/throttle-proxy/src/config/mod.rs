@@ -17,6 +17,8 @@ pub mod redis;
 mod table;
 mod types;
 
+use std::collections::BTreeMap;
+
 use sluice_cli::settings::{Origin, Values};
 use sluice_gateway::route::Route;
 
@@ -39,6 +41,8 @@ pub struct Snapshot {
     /// What to say about it in the log, in this order.
     pub warnings: Vec<String>,
     values: Values,
+    /// Where the top of the file sets a key, as `file:line`.
+    places: BTreeMap<&'static str, String>,
     path: std::path::PathBuf,
 }
 
@@ -47,6 +51,12 @@ impl Snapshot {
     #[must_use]
     pub fn origin(&self, key: &str) -> Origin {
         self.values.origin(key)
+    }
+
+    /// Where the top of the file sets `key`, as `file:line`.
+    #[must_use]
+    pub fn place(&self, key: &str) -> Option<&str> {
+        self.places.get(key).map(String::as_str)
     }
 
     /// Every key of the top with its value, in the order of the table.

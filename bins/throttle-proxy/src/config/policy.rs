@@ -92,7 +92,7 @@ pub fn changed_route(running: &RoutePolicy, key: &str, value: &str) -> Result<Ro
     }
     let mut values = running.values.clone();
     values.set(key, value, Origin::Command).map_err(|error| describe(key, value, &error))?;
-    super::check::route(&values)?;
+    super::check::route(&values).map_err(|(_, message)| message)?;
     Ok(route(&running.name, &values))
 }
 

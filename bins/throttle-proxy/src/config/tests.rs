@@ -128,7 +128,10 @@ fn what_is_wrong_is_said_with_its_place_and_the_nearest_key() {
         ),
         ("fair_key = path:0", "invalid value \"path:0\" for fair_key"),
         ("redis = s3cret", "invalid value for redis: expected redis://"),
-        ("origin = 127.0.0.1:80", "invalid value \"127.0.0.1:80\" for origin: expected http://"),
+        (
+            "\norigin = 127.0.0.1:80",
+            "invalid value \"127.0.0.1:80\" for origin: expected http://host[:port], https://host[:port] or unix:/path (t.ini:2)",
+        ),
         ("origin =", "origin names no server"),
         ("listen =", "listen names no address"),
         ("tls_cert_file = a", "tls_cert_file and tls_key_file need the same number of files"),
@@ -156,6 +159,7 @@ fn what_works_but_may_not_be_meant_is_warned_of() {
         "{warnings:?}"
     );
     let warnings = read("max_requests = 5 # a few\n").warnings;
+    assert!(read("admin_listen = x").warnings[0].starts_with("admin_listen is set but has no effect yet"));
     assert!(warnings[0].contains("ends before a comment") && warnings[0].ends_with("(t.ini:1)"));
 }
 

@@ -224,6 +224,11 @@ impl Lease {
         !std::mem::replace(&mut self.failed, true)
     }
 
+    /// Whether a request is under way.
+    pub(super) fn is_asked(&self) -> bool {
+        self.state != State::Idle
+    }
+
     /// Whether the request has been under way for too long.
     pub(super) fn is_late(&self, now: Instant) -> bool {
         matches!(self.state, State::Asked { sent, .. } if sent + self.policy.timeout <= now)

@@ -238,7 +238,9 @@ impl Limiter {
     }
 
     fn lease_failed(&mut self, at: usize, now: Instant) {
-        let Some(lease) = &mut self.routes[at].lease else { return };
+        let Route { lease, counts, .. } = &mut self.routes[at];
+        let Some(lease) = lease else { return };
+        counts.lease_errors += u64::from(lease.is_asked());
         let is_news = lease.failed(now);
         if lease.hold(now) == lease::Hold::Closed {
             self.expire_queue(at, Code::Shed, now);

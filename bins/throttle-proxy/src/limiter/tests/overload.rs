@@ -261,7 +261,7 @@ fn goodput_holds_under_any_load() {
         let share = load[0].1;
         let bare = World::run(Gateway::None, load, seed as u64);
         let world = World::run(Gateway::Throttle, load, seed as u64);
-        let (good, bare_good) = (world.goodput(10..30), bare.goodput(10..30));
+        let (good, bare_good) = (world.goodput(10..30), bare.goodput(20..30));
         eprintln!(
             "{share} x capacity: goodput {good:.2} (alone {bare_good:.2}), wasted {:.3} ({:.3}), amplification {:.2} ({:.2})",
             world.wasted(),
