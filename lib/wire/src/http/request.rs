@@ -123,6 +123,11 @@ impl RequestHead {
         self.version
     }
 
+    /// The target as it was sent.
+    pub fn target_text(&self) -> &[u8] {
+        self.target_part(&(0..self.target.query.end))
+    }
+
     /// The form of the target.
     pub fn form(&self) -> Form {
         self.target.form
