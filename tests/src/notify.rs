@@ -28,8 +28,8 @@ impl NotifySocket {
         &self.path
     }
 
-    /// Waits for a datagram with this line, such as `READY=1`. False when `alive` says no or patience runs out.
-    pub fn wait(&self, line: &str, mut alive: impl FnMut() -> bool) -> bool {
+    /// Waits for a datagram with this line, such as `READY=1`. False when `goes_on` says no or patience runs out.
+    pub fn wait(&self, line: &str, mut goes_on: impl FnMut() -> bool) -> bool {
         let deadline = Instant::now() + PATIENCE;
         let mut datagram = [0; 4096];
         while Instant::now() < deadline {
@@ -40,7 +40,7 @@ impl NotifySocket {
                     return true;
                 }
                 Ok(_) => {}
-                Err(_) if alive() => {}
+                Err(_) if goes_on() => {}
                 Err(_) => return false,
             }
         }

@@ -7,7 +7,7 @@ use crate::notify::NotifySocket;
 use crate::process::{CpuTime, Process};
 use crate::{PATIENCE, Postgres, build, port};
 use nix::sys::signal::Signal;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::OnceLock;
@@ -118,7 +118,10 @@ impl Pooler {
         // Somebody may take the port between the look and the use.
         for _ in 0..3 {
             let mut pooler = Pooler::launch(config);
-            if pooler.notify.wait("READY=1", || pooler.process.running()) {
+            // Another program may know nothing of sd_notify: its open port has to do.
+            let address = (Ipv4Addr::LOCALHOST, pooler.port);
+            let serves = || config.program.is_some() && TcpStream::connect(address).is_ok();
+            if pooler.notify.wait("READY=1", || pooler.process.running() && !serves()) || serves() {
                 return pooler;
             }
             assert!(
