@@ -17,6 +17,7 @@ pub mod listener;
 pub mod log;
 pub mod machine;
 pub mod notify;
+pub mod offload;
 pub mod poller;
 pub mod privs;
 pub mod random;

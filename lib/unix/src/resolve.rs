@@ -1,18 +1,13 @@
 //! Host names to addresses, off the loop.
 //!
-//! `getaddrinfo` blocks, so each lookup runs on a thread of its own, a few at a time, and rings the poller's
-//! [`Waker`] when it is done. There is no thread, and no memory of one, while nothing is asked. Caching and
-//! choosing among the addresses is the owner's business.
-//!
-//! Invariants: each accepted request gets exactly one answer; at most four threads run; no more than
-//! the limit given wait.
+//! `getaddrinfo` blocks, so lookups are offloaded ([`crate::offload`]), a few at a time. Caching and choosing among the
+//! addresses is the owner's business.
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, ToSocketAddrs};
-use std::sync::mpsc::{self, Receiver, Sender};
-use std::thread;
 
+pub use crate::offload::QueueFull;
+use crate::offload::{Limits, Offload};
 use crate::poller::Waker;
 
 /// Lookups at a time. More than one, so that a name whose server is silent does not hold up the others.
@@ -27,27 +22,18 @@ pub struct Answer<K> {
     pub addresses: Result<Vec<IpAddr>, io::Error>,
 }
 
-/// The request was not taken: too many are waiting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct QueueFull;
-
 /// Lookups under way and waiting.
 #[derive(Debug)]
 pub struct Resolver<K> {
-    waker: Waker,
-    sender: Sender<Answer<K>>,
-    receiver: Receiver<Answer<K>>,
-    waiting: VecDeque<(K, String)>,
-    waiting_max: usize,
-    running: usize,
+    lookups: Offload<K, io::Result<Vec<IpAddr>>>,
 }
 
-impl<K: Send + 'static> Resolver<K> {
+impl<K> Resolver<K> {
     /// A resolver that rings `waker` for each answer and lets up to `waiting_max` requests wait.
     #[must_use]
     pub fn new(waker: Waker, waiting_max: usize) -> Self {
-        let (sender, receiver) = mpsc::channel();
-        Self { waker, sender, receiver, waiting: VecDeque::new(), waiting_max, running: 0 }
+        let limits = Limits { running: LOOKUPS_MAX, waiting: waiting_max };
+        Self { lookups: Offload::new("resolve", waker, limits) }
     }
 
     /// Asks for the addresses of `host`. One that is an address already needs no lookup: parse it first.
@@ -55,54 +41,20 @@ impl<K: Send + 'static> Resolver<K> {
     /// # Errors
     /// [`QueueFull`]; there will be no answer.
     pub fn request(&mut self, key: K, host: &str) -> Result<(), QueueFull> {
-        if self.running < LOOKUPS_MAX {
-            self.start(key, host.to_owned());
-            return Ok(());
-        }
-        if self.waiting.len() >= self.waiting_max {
-            return Err(QueueFull);
-        }
-        self.waiting.push_back((key, host.to_owned()));
-        Ok(())
+        let host = host.to_owned();
+        self.lookups.start(key, move || lookup(&host))
     }
 
     /// The next answer there is: call until `None` after each ring.
     pub fn answer(&mut self) -> Option<Answer<K>> {
-        let answer = self.receiver.try_recv().ok()?;
-        self.running -= 1;
-        if let Some((key, host)) = self.waiting.pop_front() {
-            self.start(key, host);
-        }
-        Some(answer)
+        let (key, found) = self.lookups.done()?;
+        Some(Answer { key, addresses: found.and_then(|addresses| addresses) })
     }
 
     /// Requests without an answer yet.
     #[must_use]
     pub fn pending(&self) -> usize {
-        self.running + self.waiting.len()
-    }
-
-    fn start(&mut self, key: K, host: String) {
-        self.running += 1;
-        let sender = self.sender.clone();
-        let waker = self.waker.clone();
-        // The key travels by a channel of its own, so that it is still here if no thread can be had.
-        let (give, take) = mpsc::channel();
-        let spawned = thread::Builder::new().name("resolve".to_owned()).spawn(move || {
-            let Ok(key) = take.recv() else { return };
-            // Both fail only when the worker is gone, and nobody is left to tell.
-            let _ = sender.send(Answer { key, addresses: lookup(&host) });
-            let _ = waker.wake();
-        });
-        let refused = match spawned {
-            Ok(_) => {
-                let _ = give.send(key);
-                return;
-            }
-            Err(error) => Answer { key, addresses: Err(error) },
-        };
-        let _ = self.sender.send(refused);
-        let _ = self.waker.wake();
+        self.lookups.pending()
     }
 }
 
@@ -140,7 +92,6 @@ mod tests {
         for key in 0..20 {
             resolver.request(key, "localhost").unwrap();
         }
-        assert!(resolver.running <= LOOKUPS_MAX);
         let mut keys = Vec::new();
         for answer in answers(&mut poller, &mut resolver, 20) {
             assert!(answer.addresses.unwrap().iter().all(IpAddr::is_loopback));
