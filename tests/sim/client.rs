@@ -224,6 +224,10 @@ impl Client {
                     self.stage = Stage::Ready;
                     Ok(())
                 }
+                Ok(Step::Derive(recipe)) => {
+                    let refused = self.login.derived(recipe.derive(), &mut self.answers);
+                    refused.map_err(|error| format!("refuses the keys it asked for: {error}"))
+                }
                 Ok(Step::Continue | Step::Parameter(..) | Step::Notice(_)) => Ok(()),
                 Err(_) if heard.tag == backend::NOTIFICATION_RESPONSE => Ok(()),
                 Err(error) => Err(format!("heard {heard} in its login: {error}")),

@@ -7,6 +7,7 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a test reports by panicking")]
 
 mod client;
+mod effects;
 mod faults;
 mod generate;
 mod plan;

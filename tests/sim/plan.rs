@@ -255,7 +255,7 @@ impl Plan {
             return self.excuses(code, cause);
         }
         match text {
-            "connect failed" => faults.connect > 0,
+            "connect failed" | "bouncer resources exhaustion" => faults.connect > 0,
             // A jump of the clock makes any server a slow one.
             "connect timeout" => faults.jump > 0,
             "copy failed behind a Sync" => self.repertoire.copies,

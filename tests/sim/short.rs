@@ -212,7 +212,7 @@ impl World {
                 Action::SendServer(_) | Action::Connect(_) => 1,
                 Action::StepServer(_) => 2,
                 Action::ReadServer(_) => 3,
-                Action::SendClient(_) | Action::Speak(_) => 4,
+                Action::SendClient(_) | Action::Speak(_) | Action::Derive(_) => 4,
             });
             for action in actions {
                 if self.act(action) {

@@ -5,9 +5,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
 
 use poolerd::core::{
-    Address, ClientId, ControlId, Core, Effect, Origin, Outcome, Peer, Seeds, ServerId, Unreachable,
+    Address, ClientId, ControlId, Core, Derivation, Outcome, Peer, Seeds, ServerId, Unreachable,
 };
 use sluice_check::Rng;
+use sluice_wire::pg::scram::Recipe;
 
 use crate::client::{Client, Stage};
 use crate::plan::{Plan, defaults};
@@ -16,21 +17,8 @@ use crate::server::{Login, News, Server};
 use crate::session::Step;
 use crate::trace::{Trace, owner_of, shown};
 
-/// Closing reasons that mean the core has lost count of a server that did nothing wrong.
-const DEFECTS: [&str; 6] = [
-    "SV_IDLE server got dirty",
-    "reply out of order from server",
-    "ReadyForQuery out of order from server",
-    "unexpected message from server",
-    "rollback failed",
-    "reset query failed",
-];
-
 /// The most a shell reads at a time, in bytes.
-const SCRATCH: usize = 16 * 1024;
-
-/// More than this is never kept for a client that does not read: what one read brought, and what we say ourselves.
-const PENDING: usize = 4 * SCRATCH;
+pub(crate) const SCRATCH: usize = 16 * 1024;
 
 /// A connection that was accepted.
 #[derive(Debug)]
@@ -73,7 +61,9 @@ pub(crate) struct World {
     /// Clients told that their server is gone.
     pub(crate) orphans: usize,
     /// Commands of the console that wait for their answer.
-    waiting: usize,
+    pub(crate) waiting: usize,
+    /// Keys that are being derived.
+    pub(crate) derivations: Vec<(Derivation, Recipe)>,
     /// Inserts that servers committed, by whose they are.
     pub(crate) committed: BTreeMap<usize, Vec<String>>,
     /// Clients of whose statements a cancel struck one.
@@ -110,6 +100,7 @@ pub(crate) enum Action {
     StepServer(usize),
     ReadServer(usize),
     SendServer(usize),
+    Derive(usize),
 }
 
 impl World {
@@ -142,6 +133,7 @@ impl World {
             kills: 0,
             orphans: 0,
             waiting: 0,
+            derivations: Vec::new(),
             committed: BTreeMap::new(),
             struck: BTreeSet::new(),
             vanished: BTreeSet::new(),
@@ -185,7 +177,7 @@ impl World {
 
     /// All that can happen now, apart from faults and time.
     pub(crate) fn actions(&mut self, speak: bool) -> Vec<Action> {
-        let mut actions = Vec::new();
+        let mut actions: Vec<Action> = (0..self.derivations.len()).map(Action::Derive).collect();
         for (&at, accepted) in &mut self.clients {
             if speak
                 && !accepted.ended
@@ -258,6 +250,7 @@ impl World {
             Action::StepServer(at) => return self.step_server(at),
             Action::ReadServer(at) => self.read_server(at),
             Action::SendServer(at) => self.send_server(at),
+            Action::Derive(at) => self.derive(at),
         }
         true
     }
@@ -480,72 +473,6 @@ impl World {
         }
     }
 
-    /// Carries out what the core asked for in the entry that was handed `chunk`.
-    pub(crate) fn apply(&mut self, chunk: &[u8]) {
-        let outbox = std::mem::take(&mut self.core.outbox);
-        for op in &outbox.ops {
-            let from = match op.origin {
-                Origin::Chunk => chunk,
-                Origin::Own => &outbox.own,
-            };
-            let bytes = &from[op.start..op.end];
-            if let Some(record) = &mut self.record {
-                record.entry(format!("{:?}", op.to)).or_default().extend_from_slice(bytes);
-            }
-            if let Some(port) = self.port(op.to) {
-                port.pending.extend_from_slice(bytes);
-                let of_client = matches!(op.to, Peer::Client(_));
-                assert!(
-                    !of_client || !port.stuck || port.pending.len() < PENDING,
-                    "memory grows with a reply"
-                );
-            }
-        }
-        while let Some(effect) = self.core.poll() {
-            match effect {
-                Effect::Connect { server, .. } => {
-                    self.serial += 1;
-                    let at = self.serial;
-                    self.trace.line(|| format!("pooler connects to server {at} ({server:?})"));
-                    let opened = Opened {
-                        id: server,
-                        port: Port::default(),
-                        server: None,
-                        pool: None,
-                        hung_up: false,
-                    };
-                    self.servers.insert(at, opened);
-                }
-                Effect::Pump(peer) => {
-                    if let Some(port) = self.port(peer) {
-                        port.pump();
-                    }
-                }
-                Effect::Close(peer) => {
-                    if let Some(port) = self.port(peer) {
-                        port.closing = true;
-                        port.stuck = false;
-                    }
-                }
-                Effect::Log(line) => {
-                    self.trace.line(|| {
-                        let who = line.connection.as_ref().map(|c| format!("{:?} {:?}", c.side, c.address));
-                        format!("log {who:?} {}", line.text)
-                    });
-                    if let Some(reason) = &line.reason {
-                        assert!(!DEFECTS.contains(&reason.as_str()), "a server was closed: {reason}");
-                    }
-                }
-                Effect::Answer { .. } => self.waiting -= 1,
-                Effect::Reload
-                | Effect::Configured
-                | Effect::Suspend
-                | Effect::StopListening(_)
-                | Effect::Publish(_) => {}
-            }
-        }
-    }
-
     /// A command at the console.
     pub(crate) fn command(&mut self, text: &str) {
         let outcome = self.core.command(ControlId(Default::default()), text, self.now);
@@ -575,17 +502,6 @@ impl World {
         let Some(server) = self.servers.remove(&at).and_then(|opened| opened.server) else { return };
         for id in server.session.committed {
             self.committed.entry(owner_of(&id)).or_default().push(id);
-        }
-    }
-
-    fn port(&mut self, peer: Peer) -> Option<&mut Port> {
-        match peer {
-            Peer::Client(id) => {
-                self.clients.values_mut().find(|c| c.id == id && !c.port.closing).map(|c| &mut c.port)
-            }
-            Peer::Server(id) => {
-                self.servers.values_mut().find(|s| s.id == id && !s.port.closing).map(|s| &mut s.port)
-            }
         }
     }
 

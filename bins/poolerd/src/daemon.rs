@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use sluice_unix::conn::{Conn, Connect, Flush};
 use sluice_unix::log::Log;
 use sluice_unix::notify::Notify;
+use sluice_unix::offload::{self, Offload};
 use sluice_unix::poller::{Poller, Readiness};
 use sluice_unix::signals::{Signal, Signals};
 use sluice_unix::slab::{Key, Slab};
@@ -14,11 +15,12 @@ use sluice_unix::stream;
 use sluice_unix::timers::Timers;
 use sluice_unix::token::Token;
 use sluice_unix::{log, privs, random};
+use sluice_wire::pg::scram::Derived;
 
 use crate::config::{Overrides, Snapshot};
 use crate::connect::{Dialed, Dialer, Lifetimes};
 use crate::control::ControlSocket;
-use crate::core::{Address, ClientId, Core, Effect, Peer, Seeds, ServerId, Unreachable};
+use crate::core::{Address, ClientId, Core, Derivation, Effect, Peer, Seeds, ServerId, Unreachable};
 use crate::listen::{self, Door};
 use crate::session::Sessions;
 use crate::{config, control, core, logging};
@@ -38,6 +40,10 @@ const LINGER_READS: usize = 16;
 
 /// How often SUSPEND looks whether everything is sent.
 const FLUSH_LOOK: Duration = Duration::from_millis(50);
+
+/// Keys derived at a time: less than the machine has to offer, since the loop is to run too. As many may wait as there can be
+/// connections.
+const DERIVATIONS: offload::Limits = offload::Limits { running: 2, waiting: 65_536 };
 
 /// Kinds of event sources: the class of a token.
 pub(crate) mod class {
@@ -107,6 +113,7 @@ pub struct Worker {
     pub(crate) doors: Vec<Door>,
     pub(crate) control: Option<ControlSocket>,
     pub(crate) dialer: Dialer,
+    derivations: Offload<Derivation, Derived>,
     pub(crate) timers: Timers<Tick>,
     pub(crate) signals: Signals,
     pub(crate) notify: Notify,
@@ -163,7 +170,8 @@ impl Worker {
         };
         let budget = budget(global);
         Ok(Worker {
-            dialer: Dialer::new(waker),
+            dialer: Dialer::new(waker.clone()),
+            derivations: Offload::new("derive", waker, DERIVATIONS),
             core: Core::new(Arc::new(options.snapshot.clone()), seeds),
             sessions: Sessions::new(SCRATCH_BYTES, BUF_BYTES, FREE_BUFS, budget),
             doors,
@@ -199,6 +207,7 @@ impl Worker {
 
     /// The loop.
     fn serve(&mut self) -> Result<(), Failure> {
+        self.apply(Instant::now());
         loop {
             let deadline = self.deadline();
             let now = self
@@ -239,7 +248,10 @@ impl Worker {
             class::SERVER => self.on_server_event(ServerId(token.key()), readiness, now),
             class::DOOR => self.accept(token.key().index as usize, now),
             class::SIGNAL => self.on_signals(now),
-            class::WAKER => self.on_resolved(now),
+            class::WAKER => {
+                self.on_resolved(now);
+                self.on_derived(now);
+            }
             class::LINGER => self.on_lingering(token.key(), readiness),
             class::CONTROL => self.accept_control(now),
             class::CONTROL_PEER => {
@@ -308,6 +320,13 @@ impl Worker {
         }
     }
 
+    fn on_derived(&mut self, now: Instant) {
+        while let Some((of, derived)) = self.derivations.done() {
+            self.core.derived(of, derived.ok(), now);
+            self.apply(now);
+        }
+    }
+
     fn dialed(&mut self, id: ServerId, dialed: Dialed, now: Instant) {
         match dialed {
             Dialed::Waiting => {}
@@ -344,6 +363,11 @@ impl Worker {
                     let options = listen::tcp_options(&self.core.config().global);
                     let dialed = self.dialer.dial(server, &to, &options, now);
                     self.dialed(server, dialed, now);
+                }
+                Effect::Derive { of, recipe } => {
+                    if self.derivations.start(of, move || recipe.derive()).is_err() {
+                        self.core.derived(of, None, now);
+                    }
                 }
                 Effect::Reload => self.reload(now),
                 Effect::Configured => {

@@ -8,12 +8,13 @@ use std::time::Instant;
 
 use sluice_wire::pg::error::ErrorResponse;
 use sluice_wire::pg::frontend::{self, SaslInitial};
-use sluice_wire::pg::scram::{self, Derived, ScramSecret, Secret, ServerExchange, ServerStep};
+use sluice_wire::pg::scram::{self, Derived, Secret, ServerExchange, ServerStep};
 use sluice_wire::pg::sqlstate::SqlState;
 use sluice_wire::pg::startup::{self, First, Progress};
 use sluice_wire::pg::{backend, frame};
 
 use super::effect::Peer;
+use super::keys::Turn;
 use super::requests::Step;
 use super::route::{Asked, fatal, violation};
 use super::{ClientId, Core, UserId};
@@ -52,6 +53,11 @@ impl Random {
         nonce
     }
 
+    /// For a secret made on the fly.
+    pub(super) fn scram_salt(&mut self) -> Vec<u8> {
+        self.block()[..scram::SALT_LEN].to_vec()
+    }
+
     fn salt(&mut self) -> [u8; 4] {
         let block = self.block();
         [block[0], block[1], block[2], block[3]]
@@ -82,6 +88,7 @@ pub(super) struct Login {
     stage: Stage,
     refused_tls: bool,
     refused_gss: bool,
+    pub(super) turn: Turn,
     /// Database and user of the StartupMessage.
     pub(super) asked: Option<(Rc<str>, Rc<str>)>,
     /// Whose servers the client will use.
@@ -100,7 +107,7 @@ enum Stage {
     /// An md5 answer is next.
     Md5 { secret: Option<Secret>, salt: [u8; 4] },
     /// SASLInitialResponse is next.
-    SaslInitial(Box<ServerExchange>),
+    SaslInitial,
     /// SASLResponse is next.
     Sasl(Box<ServerExchange>),
     /// Proven.
@@ -218,11 +225,10 @@ impl Core {
                 Some(Stage::Plain { secret })
             }
             (_, secret) if self.wants_scram(secret.as_ref()) => {
-                let exchange = self.scram_exchange(&asked.user, secret);
                 self.outbox.write(Peer::Client(id), |out| {
                     backend::authentication_sasl(out, &[scram::MECHANISM]);
                 });
-                Some(Stage::SaslInitial(Box::new(exchange)))
+                Some(Stage::SaslInitial)
             }
             (_, secret) => {
                 let salt = self.random.salt();
@@ -255,37 +261,23 @@ impl Core {
     }
 
     /// An exchange with the user's keys, or one that fails at its end.
-    fn scram_exchange(&mut self, user: &str, secret: Option<Secret>) -> ServerExchange {
+    fn scram_exchange(&mut self, user: &str) -> ServerExchange {
         let nonce = self.random.nonce();
-        let iterations = self.config.global.scram_iterations;
+        let config = self.config.clone();
+        let secret = match config.secrets.secret(user) {
+            Some(Secret::Scram(secret)) => Some(secret.clone()),
+            Some(Secret::Plain(_)) => self
+                .user_names
+                .get(user)
+                .and_then(|id| self.users.get(id.0))
+                .and_then(|user| user.scram_secret.as_deref().cloned()),
+            Some(Secret::Md5(_)) | None => None,
+        };
+        let iterations = config.global.scram_iterations;
         match secret {
-            Some(Secret::Scram(secret)) => ServerExchange::new(secret, &nonce),
-            Some(Secret::Plain(password)) if !password.is_empty() => {
-                let secret = self.derived_secret(user, &password, iterations);
-                ServerExchange::new(ScramSecret::clone(&secret), &nonce)
-            }
-            _ => ServerExchange::mock(&self.random.process_key, user.as_bytes(), iterations, &nonce),
+            Some(secret) => ServerExchange::new(secret, &nonce),
+            None => ServerExchange::mock(&self.random.process_key, user.as_bytes(), iterations, &nonce),
         }
-    }
-
-    /// Deriving keys from a password costs milliseconds by design, so it is done once per user.
-    fn derived_secret(&mut self, user: &str, password: &[u8], iterations: u32) -> Rc<ScramSecret> {
-        let id = self.user(user);
-        if let Some(known) = self.users.get(id.0).and_then(|u| u.scram_secret.clone()) {
-            return known;
-        }
-        let salt = self.random.block()[..scram::SALT_LEN].to_vec();
-        let keys = scram::derive(password, &salt, iterations);
-        let secret = Rc::new(ScramSecret {
-            iterations,
-            salt,
-            stored_key: keys.stored_key,
-            server_key: keys.server_key,
-        });
-        if let Some(user) = self.users.get_mut(id.0) {
-            user.scram_secret = Some(Rc::clone(&secret));
-        }
-        secret
     }
 
     fn proof_input(&mut self, id: ClientId, bytes: &[u8], now: Instant) -> Step {
@@ -319,34 +311,54 @@ impl Core {
         };
         let user = login.asked.as_ref().map_or_else(|| "".into(), |(_, user)| Rc::clone(user));
         let step = match std::mem::take(&mut login.stage) {
-            Stage::Plain { secret } => {
-                self.check_password(id, body, "password authentication failed", now, |password| {
-                    secret.is_some_and(|s| s.accepts_password(user.as_bytes(), password))
-                })
-            }
-            Stage::Md5 { secret, salt } => {
-                self.check_password(id, body, "password authentication failed", now, |answer| {
-                    secret.is_some_and(|s| s.accepts_md5(user.as_bytes(), salt, answer))
-                })
-            }
-            Stage::SaslInitial(exchange) => self.sasl_initial(id, exchange, body, now),
+            Stage::Plain { secret } => self.check_plain(id, &user, secret, body, now),
+            Stage::Md5 { secret, salt } => self.check_password(id, body, now, |_, answer| {
+                Some(secret.is_some_and(|s| s.accepts_md5(user.as_bytes(), salt, answer)))
+            }),
+            Stage::SaslInitial if self.sasl_must_wait(id, &user) => self.wait_with(id, Stage::SaslInitial),
+            Stage::SaslInitial => self.sasl_initial(id, &user, body, now),
             Stage::Sasl(exchange) => self.sasl_step(id, exchange, body, now),
             Stage::Startup | Stage::Done => Step::Closed,
         };
         match step {
-            Step::Closed => Step::Closed,
+            Step::Closed | Step::Blocked => step,
             _ if self.clients.get(id.0).is_none() => Step::Closed,
             _ => Step::Used(header.total()),
         }
     }
 
+    /// Puts the stage back: its message is looked at again once what it waits for is there.
+    fn wait_with(&mut self, id: ClientId, stage: Stage) -> Step {
+        if let Some(login) = self.clients.get_mut(id.0).and_then(|c| c.login.as_mut()) {
+            login.stage = stage;
+        }
+        Step::Blocked
+    }
+
+    fn check_plain(
+        &mut self,
+        id: ClientId,
+        user: &str,
+        secret: Option<Secret>,
+        body: &[u8],
+        now: Instant,
+    ) -> Step {
+        let step = self.check_password(id, body, now, |core, password| {
+            core.password_is_right(id, user, secret.as_ref(), password)
+        });
+        match step {
+            Step::Blocked => self.wait_with(id, Stage::Plain { secret }),
+            step => step,
+        }
+    }
+
+    /// Lets the client in or refuses it; blocked while `accepts` cannot tell.
     fn check_password(
         &mut self,
         id: ClientId,
         body: &[u8],
-        text: &'static str,
         now: Instant,
-        accepts: impl FnOnce(&[u8]) -> bool,
+        accepts: impl FnOnce(&mut Self, &[u8]) -> Option<bool>,
     ) -> Step {
         let Ok(password) = frontend::read_password(body) else {
             return self.refuse_message(id, "bad packet", "password is not terminated".into(), now);
@@ -354,10 +366,11 @@ impl Core {
         if password.is_empty() {
             return self.refuse_login(id, "empty password returned by client", now);
         }
-        if !accepts(password) {
-            return self.refuse_login(id, text, now);
+        match accepts(self, password) {
+            Some(true) => self.proven(id, now),
+            Some(false) => self.refuse_login(id, "password authentication failed", now),
+            None => Step::Blocked,
         }
-        self.proven(id, now)
     }
 
     fn refuse_login(&mut self, id: ClientId, text: &'static str, now: Instant) -> Step {
@@ -366,13 +379,7 @@ impl Core {
         Step::Closed
     }
 
-    fn sasl_initial(
-        &mut self,
-        id: ClientId,
-        exchange: Box<ServerExchange>,
-        body: &[u8],
-        now: Instant,
-    ) -> Step {
+    fn sasl_initial(&mut self, id: ClientId, user: &str, body: &[u8], now: Instant) -> Step {
         let Ok(initial) = SaslInitial::read(body) else {
             return self.refuse_message(id, "bad packet", "malformed SASLInitialResponse".into(), now);
         };
@@ -380,6 +387,7 @@ impl Core {
             self.expel(id, "client selected an invalid SASL authentication mechanism", now);
             return Step::Closed;
         }
+        let exchange = Box::new(self.scram_exchange(user));
         self.sasl_step(id, exchange, initial.data.unwrap_or_default(), now)
     }
 

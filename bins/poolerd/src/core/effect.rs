@@ -9,10 +9,11 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use sluice_wire::pg::error::ErrorResponse;
+use sluice_wire::pg::scram::Recipe;
 
 use super::client::Address;
 use super::log::LogLine;
-use super::{ClientId, ControlId, ServerId};
+use super::{ClientId, ControlId, ServerId, UserId};
 use crate::config::Host;
 
 /// One of our two kinds of connection.
@@ -186,6 +187,13 @@ pub enum Effect {
     Close(Peer),
     /// Write a log line.
     Log(Box<LogLine>),
+    /// Derive keys, off the loop; answer with `derived`.
+    Derive {
+        /// Whose they are.
+        of: Derivation,
+        /// What from.
+        recipe: Recipe,
+    },
     /// Re-read the configuration and call `reload_finished`.
     Reload,
     /// SET has changed the configuration: what the shell itself does by it has to follow.
@@ -203,6 +211,17 @@ pub enum Effect {
     StopListening(ListenerScope),
     /// A row for whoever watches the control socket.
     Publish(Box<super::pressure::Pressure>),
+}
+
+/// Who waits for keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Derivation {
+    /// All logins of a user whose secret is a plain password.
+    User(UserId),
+    /// One login of a client.
+    Client(ClientId),
+    /// A login to a server.
+    Server(ServerId),
 }
 
 /// Which listening sockets close.

@@ -20,6 +20,7 @@ mod doubt;
 mod effect;
 mod invariants;
 mod janitor;
+mod keys;
 mod lifecycle;
 mod log;
 mod outstanding;
@@ -51,7 +52,9 @@ pub use self::client::{Address, ClientState};
 pub use self::console::{
     Argument, COMMANDS, Cell, Column, Command, Done, Outcome, Privilege, Row, SHOWS, Show, Table, Type,
 };
-pub use self::effect::{Effect, Endpoint, ListenerScope, Op, Origin, Outbox, Peer, Taken, Then, Unreachable};
+pub use self::effect::{
+    Derivation, Effect, Endpoint, ListenerScope, Op, Origin, Outbox, Peer, Taken, Then, Unreachable,
+};
 pub use self::log::{ConnectionName, Event, Level, LogLine, Side};
 pub use self::server::ServerState;
 pub use self::signals::Signal;
@@ -147,6 +150,9 @@ pub struct Core {
     random: auth::Random,
     /// Every stored secret is a SCRAM secret.
     all_scram: bool,
+    /// Some are.
+    some_scram: bool,
+    making: keys::Making,
     epoch: (Instant, SystemTime),
     uid: u32,
     local_text: console::LocalText,
@@ -186,6 +192,8 @@ impl Core {
             timers: Timers::new(),
             random: auth::Random::new(seeds.random),
             all_scram: false,
+            some_scram: false,
+            making: keys::Making::default(),
             epoch: seeds.epoch,
             uid: seeds.uid,
             local_text: seeds.local_text,

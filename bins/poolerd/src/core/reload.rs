@@ -21,6 +21,7 @@ impl Core {
             let after = self.config.secrets.secret(&*user.name);
             if before != after || old.global.scram_iterations != self.config.global.scram_iterations {
                 user.scram_secret = None;
+                user.scram_salt = None;
                 user.scram_keys = None;
             }
         }
@@ -52,6 +53,8 @@ impl Core {
         let secrets = &config.secrets;
         let is_scram = |user: &[u8]| matches!(secrets.secret(user), Some(Secret::Scram(_)));
         self.all_scram = !secrets.is_empty() && secrets.users().all(is_scram);
+        self.some_scram = secrets.users().any(is_scram);
+        self.plan_keys();
         let known: Vec<(DatabaseId, std::rc::Rc<str>)> =
             self.databases.iter().map(|(key, d)| (DatabaseId(key), std::rc::Rc::clone(&d.name))).collect();
         for (id, name) in known {

@@ -51,6 +51,8 @@ pub(super) struct User {
     pub(super) servers: u32,
     /// Derived once from a plain secret: what SCRAM clients are checked against.
     pub(super) scram_secret: Option<Rc<ScramSecret>>,
+    /// Salt of the one that is being made.
+    pub(super) scram_salt: Option<Vec<u8>>,
     /// Keys that log in to servers: learnt from a client's proof, or derived at an earlier login.
     pub(super) scram_keys: Option<Derived>,
 }
@@ -304,8 +306,14 @@ impl Core {
             return id;
         }
         let name: Rc<str> = name.into();
-        let user =
-            User { name: Rc::clone(&name), clients: 0, servers: 0, scram_secret: None, scram_keys: None };
+        let user = User {
+            name: Rc::clone(&name),
+            clients: 0,
+            servers: 0,
+            scram_secret: None,
+            scram_salt: None,
+            scram_keys: None,
+        };
         let id = UserId(self.users.insert(user));
         self.user_names.insert(name, id);
         id

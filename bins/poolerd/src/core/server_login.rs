@@ -6,11 +6,11 @@ use std::time::Instant;
 use sluice_wire::pg::error::{ErrorResponse, Severity};
 use sluice_wire::pg::frame::{self, HEADER_LEN};
 use sluice_wire::pg::login::{self, Credentials, Login, LoginError, StartupParams, Step as LoginStep};
-use sluice_wire::pg::scram::Secret;
+use sluice_wire::pg::scram::{Derived, Secret};
 use sluice_wire::pg::sqlstate::SqlState;
 
 use super::client::Address;
-use super::effect::Peer;
+use super::effect::{Derivation, Effect, Peer};
 use super::pool::Welcome;
 use super::requests::Step;
 use super::route::violation;
@@ -28,6 +28,13 @@ pub(super) const GREETING_BYTES: usize = 256 * 1024;
 #[derive(Debug)]
 pub(super) struct ServerLogin {
     machine: Login,
+}
+
+impl ServerLogin {
+    /// Answers the server with the keys it has made necessary.
+    pub(super) fn answer_with(&mut self, derived: Derived, out: &mut Vec<u8>) -> Result<(), LoginError> {
+        self.machine.derived(derived, out)
+    }
 }
 
 impl Core {
@@ -101,6 +108,9 @@ impl Core {
             Ok(LoginStep::Continue | LoginStep::Notice(_)) => {
                 self.outbox.write(Peer::Server(id), |out| out.extend_from_slice(&answer));
             }
+            Ok(LoginStep::Derive(recipe)) => {
+                self.effects.push_back(Effect::Derive { of: Derivation::Server(id), recipe });
+            }
             Ok(LoginStep::Parameter(name, value)) => {
                 if let Some(at) = self.tracked.position(name) {
                     server.vars.set(at, self.values.intern(value));
@@ -123,7 +133,7 @@ impl Core {
         Step::Closed
     }
 
-    fn login_refused(&mut self, id: ServerId, error: &LoginError, now: Instant) -> Step {
+    pub(super) fn login_refused(&mut self, id: ServerId, error: &LoginError, now: Instant) -> Step {
         let (text, refusal) = match error {
             LoginError::Server(said) => {
                 let code = said.sqlstate.unwrap_or(SqlState::PROTOCOL_VIOLATION);

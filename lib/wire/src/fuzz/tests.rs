@@ -115,9 +115,9 @@ fn transcript() -> [Vec<u8>; 4] {
     let mut client = ClientExchange::with_keys(derived(), NONCE);
     let first = client.client_first();
     let Ok(ServerStep::Continue(challenge)) = server.step(&first) else { panic!() };
-    let answer = client.server_first(&challenge).unwrap();
-    let Ok(ServerStep::Done { server_final, .. }) = server.step(&answer) else { panic!() };
-    [first, challenge, answer, server_final]
+    let last = answer(client.server_first(&challenge).unwrap());
+    let Ok(ServerStep::Done { server_final, .. }) = server.step(&last) else { panic!() };
+    [first, challenge, last, server_final]
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Start --request--> Answered --AuthenticationOk--------------------> Welcome --ReadyForQuery--> Over
-//! Start --SASL--> Sasl --continue, final, then AuthenticationOk----> Welcome
+//! Start --SASL--> Sasl --continue (and keys), final, then AuthenticationOk--> Welcome
 //! Start --AuthenticationOk (trust)--> Welcome          any error: Over
 //! ```
 //! Sans-IO: the owner frames the server's messages, holds each whole within [`body_len_max`], hands it in and sends what
@@ -22,7 +22,9 @@ use super::backend::{
     read_ready_for_query,
 };
 use super::error::Fields;
-use super::scram::{ClientExchange, Derived, MECHANISM, MESSAGE_LEN_MAX, NONCE_LEN, ScramError, Secret};
+use super::scram::{
+    ClientExchange, ClientStep, Derived, MECHANISM, MESSAGE_LEN_MAX, NONCE_LEN, Recipe, ScramError, Secret,
+};
 use super::sqlstate::SqlState;
 use super::startup::VERSION_3_0;
 use super::{Malformed, frontend};
@@ -54,7 +56,7 @@ pub struct Credentials {
 }
 
 /// What a message of the server meant.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Step<'a> {
     /// Go on; there may be something to send.
     Continue,
@@ -64,6 +66,8 @@ pub enum Step<'a> {
     Key([u8; 4], &'a [u8]),
     /// A notice.
     Notice(Fields<'a>),
+    /// Derive these keys and hand them to [`Login::derived`]; until then there is nothing to send.
+    Derive(Recipe),
     /// Logged in, and idle: the machine is done.
     Ready,
 }
@@ -246,7 +250,7 @@ impl Login {
             (NOTICE_RESPONSE, state) => (state, Step::Notice(Fields::new(body))),
             (AUTHENTICATION, state) => {
                 let request = Authentication::read(body).map_err(malformed)?;
-                (self.authenticate(&request, state, out)?, Step::Continue)
+                self.authenticate(&request, state, out)?
             }
             (PARAMETER_STATUS, State::Welcome) => {
                 let (name, value) = read_parameter_status(body).map_err(malformed)?;
@@ -271,30 +275,52 @@ impl Login {
         self.credentials.scram_keys
     }
 
-    fn authenticate(
+    /// Takes the keys [`Step::Derive`] asked for and appends the answer they make to `out`.
+    ///
+    /// # Errors
+    /// [`LoginError`] if none were asked for: close the connection.
+    pub fn derived(&mut self, derived: Derived, out: &mut Vec<u8>) -> Result<(), LoginError> {
+        let State::Sasl(mut exchange) = std::mem::replace(&mut self.state, State::Over) else {
+            return Err(LoginError::Scram(ScramError::OutOfOrder));
+        };
+        let answer = exchange.derived(derived).map_err(scram_failure)?;
+        frontend::sasl_response(out, &answer);
+        self.state = State::Sasl(exchange);
+        Ok(())
+    }
+
+    fn authenticate<'a>(
         &mut self,
         request: &Authentication<'_>,
         state: State,
         out: &mut Vec<u8>,
-    ) -> Result<State, LoginError> {
-        match (request, state) {
-            (Authentication::Ok, State::Start | State::Answered) => Ok(State::Welcome),
-            (Authentication::Ok, State::Sasl(exchange)) => self.accept_sasl(*exchange),
-            (Authentication::CleartextPassword, State::Start) => self.answer_cleartext(out),
-            (Authentication::Md5Password { salt }, State::Start) => self.answer_md5(*salt, out),
-            (Authentication::Sasl { mechanisms }, State::Start) => self.begin_sasl(mechanisms.clone(), out),
+    ) -> Result<(State, Step<'a>), LoginError> {
+        let state = match (request, state) {
+            (Authentication::Ok, State::Start | State::Answered) => State::Welcome,
+            (Authentication::Ok, State::Sasl(exchange)) => self.accept_sasl(*exchange)?,
+            (Authentication::CleartextPassword, State::Start) => self.answer_cleartext(out)?,
+            (Authentication::Md5Password { salt }, State::Start) => self.answer_md5(*salt, out)?,
+            (Authentication::Sasl { mechanisms }, State::Start) => {
+                self.begin_sasl(mechanisms.clone(), out)?
+            }
             (Authentication::SaslContinue(data), State::Sasl(mut exchange)) => {
-                let answer = exchange.server_first(data).map_err(scram_failure)?;
-                frontend::sasl_response(out, &answer);
-                Ok(State::Sasl(exchange))
+                let step = match exchange.server_first(data).map_err(scram_failure)? {
+                    ClientStep::Answer(answer) => {
+                        frontend::sasl_response(out, &answer);
+                        Step::Continue
+                    }
+                    ClientStep::Derive(recipe) => Step::Derive(recipe),
+                };
+                return Ok((State::Sasl(exchange), step));
             }
             (Authentication::SaslFinal(data), State::Sasl(mut exchange)) => {
                 exchange.server_final(data).map_err(scram_failure)?;
-                Ok(State::Sasl(exchange))
+                State::Sasl(exchange)
             }
-            (Authentication::Other(number), State::Start) => Err(LoginError::UnknownMethod(*number)),
-            _ => Err(LoginError::Protocol { tag: AUTHENTICATION }),
-        }
+            (Authentication::Other(number), State::Start) => return Err(LoginError::UnknownMethod(*number)),
+            _ => return Err(LoginError::Protocol { tag: AUTHENTICATION }),
+        };
+        Ok((state, Step::Continue))
     }
 
     fn accept_sasl(&mut self, exchange: ClientExchange) -> Result<State, LoginError> {

@@ -240,13 +240,14 @@ impl Conversation {
     fn message(&mut self, tag: u8, body: &[u8], out: &mut Vec<u8>) -> Result<Option<Outcome>, Failure> {
         let malformed = |reason| Failure::Malformed { tag, reason };
         match (tag, &mut self.state) {
-            (_, State::Login(login)) => {
-                let ready = matches!(login.handle(tag, body, out).map_err(Failure::Login)?, Step::Ready);
-                if ready {
+            (_, State::Login(login)) => match login.handle(tag, body, out).map_err(Failure::Login)? {
+                Step::Derive(recipe) => login.derived(recipe.derive(), out).map_err(Failure::Login)?,
+                Step::Ready => {
                     self.state = State::Idle;
+                    return Ok(Some(Outcome::LoggedIn));
                 }
-                return Ok(ready.then_some(Outcome::LoggedIn));
-            }
+                Step::Continue | Step::Parameter(..) | Step::Key(..) | Step::Notice(_) => {}
+            },
             (_, State::Over) => return Err(Failure::Protocol { tag }),
             (NOTICE_RESPONSE | PARAMETER_STATUS | NOTIFICATION_RESPONSE, _) => {}
             // One that nobody asked for is the reason of an end that follows.

@@ -20,8 +20,8 @@ use std::num::NonZeroU32;
 
 use ring::{digest, hmac, pbkdf2};
 
-pub use super::secret::{KEY_LEN, ScramSecret, Secret, md5_secret, same_bytes};
-pub use client::{ClientExchange, Derived};
+pub use super::secret::{KEY_LEN, PasswordCheck, ScramSecret, Secret, md5_secret, same_bytes};
+pub use client::{ClientExchange, ClientStep, Derived};
 pub use server::{ServerExchange, ServerStep};
 
 /// The mechanism's name in the SASL messages.
@@ -56,6 +56,31 @@ pub struct Keys {
 impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Keys(..)")
+    }
+}
+
+/// What keys are derived from. Deriving them costs milliseconds by design, so whoever must not block does it elsewhere.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Recipe {
+    /// The password, not prepared.
+    pub password: Vec<u8>,
+    /// The salt, not encoded.
+    pub salt: Vec<u8>,
+    /// PBKDF2 iterations.
+    pub iterations: u32,
+}
+
+impl Recipe {
+    /// Derives the keys: see [`derive`].
+    pub fn derive(self) -> Derived {
+        let keys = derive(&self.password, &self.salt, self.iterations);
+        Derived { salt: self.salt, iterations: self.iterations, keys }
+    }
+}
+
+impl fmt::Debug for Recipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recipe").field("iterations", &self.iterations).finish_non_exhaustive()
     }
 }
 

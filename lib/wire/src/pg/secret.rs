@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use md5::{Digest as _, Md5};
 
-use super::scram::{Keys, derive, sha256};
+use super::scram::{Keys, Recipe, sha256};
 
 /// Bytes of a SHA-256 hash, and so of every SCRAM key.
 pub const KEY_LEN: usize = 32;
@@ -30,6 +30,15 @@ pub enum Secret {
     Md5([u8; 32]),
     /// What SCRAM-SHA-256 stores.
     Scram(ScramSecret),
+}
+
+/// Whether a password is right.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum PasswordCheck {
+    /// It is, or it is not.
+    Done(bool),
+    /// The keys that follow from it must be derived: it is if [`ScramSecret::accepts`] them.
+    Derive(Recipe),
 }
 
 /// What a SCRAM-SHA-256 server stores (RFC 5802 section 3): enough to check a client, not to be one.
@@ -59,21 +68,15 @@ impl Secret {
     }
 
     /// Whether `password`, received as it is, belongs to this secret of `user`. An empty one never does.
-    ///
-    /// Against a SCRAM secret this runs PBKDF2: a millisecond or so at 4096 iterations.
-    pub fn accepts_password(&self, user: &[u8], password: &[u8]) -> bool {
-        if password.is_empty() {
-            return false;
-        }
-        match self {
+    pub fn check_password(&self, user: &[u8], password: &[u8]) -> PasswordCheck {
+        let accepts = match self {
+            _ if password.is_empty() => false,
             // Hashed first, so that not even the length of the secret shows.
             Self::Plain(plain) => same_bytes(&sha256(plain), &sha256(password)),
             Self::Md5(hex) => same_bytes(hex, &md5_secret(user, password)),
-            Self::Scram(secret) => {
-                let keys = derive(password, &secret.salt, secret.iterations);
-                same_bytes(&keys.stored_key, &secret.stored_key)
-            }
-        }
+            Self::Scram(secret) => return PasswordCheck::Derive(secret.recipe(password)),
+        };
+        PasswordCheck::Done(accepts)
     }
 
     /// The answer to an md5 request with `salt` (`md5` and 32 hexadecimal digits); None if the secret cannot give one.
@@ -87,22 +90,6 @@ impl Secret {
         let mut answer = MD5_PREFIX.to_vec();
         answer.extend_from_slice(&md5_hex(&[&hex, &salt]));
         Some(answer)
-    }
-
-    /// What to check a client's SCRAM exchange with: the stored secret, or one made from a plain password with this salt
-    /// and so many iterations. None if there can be no such exchange (md5, no password): use a mock then.
-    ///
-    /// For a plain password this runs PBKDF2; keep the result.
-    pub fn to_scram(&self, salt: &[u8], iterations: u32) -> Option<ScramSecret> {
-        match self {
-            Self::Plain(plain) if plain.is_empty() => None,
-            Self::Plain(plain) => {
-                let iterations = iterations.max(1);
-                Some(ScramSecret::new(&derive(plain, salt, iterations), salt.to_vec(), iterations))
-            }
-            Self::Md5(_) => None,
-            Self::Scram(secret) => Some(secret.clone()),
-        }
     }
 
     /// Whether `answer` is the right one to an md5 request with `salt`.
@@ -129,6 +116,16 @@ impl ScramSecret {
     /// The secret whose keys are `keys`, derived with this salt and so many iterations.
     pub fn new(keys: &Keys, salt: Vec<u8>, iterations: u32) -> Self {
         Self { iterations, salt, stored_key: keys.stored_key, server_key: keys.server_key }
+    }
+
+    /// How the keys of this secret follow from a password.
+    pub fn recipe(&self, password: &[u8]) -> Recipe {
+        Recipe { password: password.to_vec(), salt: self.salt.clone(), iterations: self.iterations }
+    }
+
+    /// Whether these are the keys of the secret's password.
+    pub fn accepts(&self, keys: &Keys) -> bool {
+        same_bytes(&keys.stored_key, &self.stored_key)
     }
 
     /// The form [`ScramSecret::parse`] reads.
@@ -199,6 +196,7 @@ pub fn same_bytes(a: &[u8], b: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pg::scram::derive;
 
     fn scram(password: &[u8]) -> Secret {
         let salt = b"salt".to_vec();
@@ -223,6 +221,14 @@ mod tests {
         assert_eq!(theirs.as_bytes(), answer);
     }
 
+    fn accepts(secret: &Secret, user: &[u8], password: &[u8]) -> bool {
+        match (secret.check_password(user, password), secret) {
+            (PasswordCheck::Done(accepts), _) => accepts,
+            (PasswordCheck::Derive(recipe), Secret::Scram(secret)) => secret.accepts(&recipe.derive().keys),
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[test]
     fn every_kind_accepts_its_password_only() {
         let secrets = [
@@ -231,31 +237,21 @@ mod tests {
             scram(b"password"),
         ];
         for secret in secrets {
-            assert!(secret.accepts_password(b"user", b"password"), "{secret:?}");
+            assert!(accepts(&secret, b"user", b"password"), "{secret:?}");
             for wrong in [&b""[..], b"p", b"passwor", b"passwordx", b"Password"] {
-                assert!(!secret.accepts_password(b"user", wrong), "{secret:?}");
+                assert!(!accepts(&secret, b"user", wrong), "{secret:?}");
             }
         }
-        assert!(!Secret::Md5(md5_secret(b"user", b"password")).accepts_password(b"other", b"password"));
+        assert!(!accepts(&Secret::Md5(md5_secret(b"user", b"password")), b"other", b"password"));
     }
 
     #[test]
     fn an_empty_secret_lets_nobody_in() {
         let empty = Secret::Plain(Vec::new());
-        assert!(!empty.accepts_password(b"user", b""));
+        assert!(!accepts(&empty, b"user", b""));
         assert_eq!(empty.md5_answer(b"user", [0; 4]), None);
-        assert!(!scram(b"").accepts_password(b"user", b""));
+        assert!(!accepts(&scram(b""), b"user", b""));
         assert_eq!(scram(b"password").md5_answer(b"user", [0; 4]), None);
-    }
-
-    #[test]
-    fn plain_and_scram_secrets_serve_scram() {
-        let plain = Secret::Plain(b"password".to_vec());
-        assert_eq!(plain.to_scram(b"salt", 1).map(Secret::Scram), Some(scram(b"password")));
-        assert_eq!(plain.to_scram(b"salt", 0), plain.to_scram(b"salt", 1));
-        assert_eq!(scram(b"password").to_scram(b"other", 9).map(Secret::Scram), Some(scram(b"password")));
-        assert_eq!(Secret::Plain(Vec::new()).to_scram(b"salt", 1), None);
-        assert_eq!(Secret::Md5([b'0'; 32]).to_scram(b"salt", 1), None);
     }
 
     #[test]

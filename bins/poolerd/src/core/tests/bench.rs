@@ -203,6 +203,7 @@ impl Bench {
                     let outcome = outcome.map_err(|error| error.message);
                     self.asked.push(format!("answer {}: {outcome:?}", control.0.index));
                 }
+                Effect::Derive { of, recipe } => self.core.derived(of, Some(recipe.derive()), self.now),
                 Effect::Publish(_) => {}
             }
             self.deliver(&[]);

@@ -26,8 +26,13 @@ fn hand(login: &mut Login, build: impl FnOnce(&mut Vec<u8>)) -> Result<(Vec<u8>,
     build(&mut bytes);
     let mut rest = &bytes[..];
     while let Some(message) = frame::message(rest).unwrap() {
-        meant = format!("{:?}", login.handle(message.tag, message.body, &mut out)?);
+        let step = login.handle(message.tag, message.body, &mut out)?;
+        meant = format!("{step:?}");
         rest = message.rest;
+        if let Step::Derive(recipe) = step {
+            assert!(out.is_empty(), "an answer without keys");
+            login.derived(recipe.derive(), &mut out)?;
+        }
     }
     assert!(rest.is_empty());
     Ok((out, meant))
@@ -133,6 +138,41 @@ fn scram_with_a_password_keeps_its_keys() {
     assert_eq!(scram(&mut with_keys(), stored(b"pencil")), Ok("Ready".to_owned()));
     let elsewhere = ScramSecret { salt: b"another".to_vec(), ..stored(b"pencil") };
     assert_eq!(scram(&mut with_keys(), elsewhere), Err(LoginError::WrongPasswordType(Method::Scram)));
+}
+
+#[test]
+fn keys_are_taken_once_and_only_where_they_were_asked_for() {
+    let begin = |login: &mut Login| {
+        let (first, _) = hand(login, |out| backend::authentication_sasl(out, &[MECHANISM])).unwrap();
+        let initial = frontend::SaslInitial::read(answer(&first)).unwrap();
+        let mut server = ServerExchange::new(stored(b"pencil"), &NONCE);
+        let Ok(ServerStep::Continue(data)) = server.step(initial.data.unwrap()) else { panic!() };
+        let mut message = Vec::new();
+        backend::sasl_continue(&mut message, &data);
+        message
+    };
+    let ask = |login: &mut Login, message: &[u8]| {
+        let message = frame::message(message).unwrap().unwrap();
+        match login.handle(message.tag, message.body, &mut vec![]) {
+            Ok(Step::Derive(recipe)) => recipe,
+            other => panic!("{other:?}"),
+        }
+    };
+    let mut asked = login(plain());
+    let message = begin(&mut asked);
+    let recipe = ask(&mut asked, &message);
+    assert!(!format!("{recipe:?}").contains("112, 101"), "the password is not shown");
+    // A server that goes on before it was answered breaks the exchange.
+    assert!(hand(&mut asked, |out| backend::sasl_final(out, b"v=")).is_err());
+    assert!(asked.derived(recipe.clone().derive(), &mut vec![]).is_err());
+
+    let mut other = login(plain());
+    let message = begin(&mut other);
+    let salt = b"other".to_vec();
+    let elsewhere = Recipe { salt, ..ask(&mut other, &message) };
+    let refused = other.derived(elsewhere.derive(), &mut vec![]).unwrap_err();
+    assert_eq!(refused, LoginError::WrongPasswordType(Method::Scram));
+    assert!(login(plain()).derived(recipe.derive(), &mut vec![]).is_err());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! First --server-first / client-final--> Final --server-final--> Verified
-//!   any error: Over
+//! First --server-first--> Keys --derived / client-final--> Final        any error: Over
 //! ```
 
 use std::fmt;
@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::message::{Attributes, is_nonce, text};
-use super::{ITERATIONS_MAX, Keys, NONCE_LEN, ScramError, ScramSecret, derive, hmac, same_bytes, xor};
+use super::{ITERATIONS_MAX, Keys, NONCE_LEN, Recipe, ScramError, ScramSecret, hmac, same_bytes, xor};
 use crate::pg::secret::decimal;
 
 /// No channel binding, no authorization identity.
@@ -31,6 +31,11 @@ pub struct Derived {
 }
 
 impl Derived {
+    /// What checks a client against the password these keys were derived from.
+    pub fn to_secret(&self) -> ScramSecret {
+        ScramSecret::new(&self.keys, self.salt.clone(), self.iterations)
+    }
+
     /// The keys for pass-through: those of the stored `secret`, and the client key its user has shown us.
     pub fn from_client(secret: &ScramSecret, client_key: [u8; 32]) -> Self {
         let keys = Keys { client_key, stored_key: secret.stored_key, server_key: secret.server_key };
@@ -56,11 +61,32 @@ pub struct ClientExchange {
     state: State,
 }
 
+/// What comes of a server-first message.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ClientStep {
+    /// Send this client-final message, in a SASLResponse.
+    Answer(Vec<u8>),
+    /// Derive these keys first, and hand them to [`ClientExchange::derived`].
+    Derive(Recipe),
+}
+
 enum State {
     First,
-    Final { server_signature: [u8; 32] },
+    /// The keys are being derived.
+    Keys(Challenge),
+    Final {
+        server_signature: [u8; 32],
+    },
     Verified,
     Over,
+}
+
+/// What a server has asked.
+struct Challenge {
+    server_first: String,
+    full_nonce: String,
+    salt: Vec<u8>,
+    iterations: u32,
 }
 
 impl ClientExchange {
@@ -91,15 +117,44 @@ impl ClientExchange {
         format!("n=,r={}", self.nonce)
     }
 
-    /// Takes the server-first message and gives the client-final one, for a SASLResponse.
+    /// Takes the server-first message and gives the client-final one, or asks for the keys it takes.
     ///
     /// # Errors
     /// [`ScramError`] if the message is wrong or our keys do not fit it; the exchange is over then.
-    pub fn server_first(&mut self, message: &[u8]) -> Result<Vec<u8>, ScramError> {
+    pub fn server_first(&mut self, message: &[u8]) -> Result<ClientStep, ScramError> {
         let State::First = std::mem::replace(&mut self.state, State::Over) else {
             return Err(ScramError::OutOfOrder);
         };
-        let server_first = text(message)?;
+        let challenge = self.challenge(text(message)?)?;
+        if let Some(derived) = &self.derived
+            && derived.fits(&challenge.salt, challenge.iterations)
+        {
+            let keys = derived.keys;
+            return Ok(ClientStep::Answer(self.answer(&challenge, &keys)));
+        }
+        let password = self.password.clone().ok_or(ScramError::KeysDoNotFit)?;
+        let recipe = Recipe { password, salt: challenge.salt.clone(), iterations: challenge.iterations };
+        self.state = State::Keys(challenge);
+        Ok(ClientStep::Derive(recipe))
+    }
+
+    /// Takes the keys that were asked for and gives the client-final message.
+    ///
+    /// # Errors
+    /// [`ScramError`] if none were asked for, or others; the exchange is over then.
+    pub fn derived(&mut self, derived: Derived) -> Result<Vec<u8>, ScramError> {
+        let State::Keys(challenge) = std::mem::replace(&mut self.state, State::Over) else {
+            return Err(ScramError::OutOfOrder);
+        };
+        if !derived.fits(&challenge.salt, challenge.iterations) {
+            return Err(ScramError::KeysDoNotFit);
+        }
+        let keys = derived.keys;
+        self.derived = Some(derived);
+        Ok(self.answer(&challenge, &keys))
+    }
+
+    fn challenge(&self, server_first: &str) -> Result<Challenge, ScramError> {
         let mut attributes = Attributes::new(server_first);
         let full_nonce = attributes.expect(b'r')?;
         let salt = attributes.expect(b's')?;
@@ -114,26 +169,17 @@ impl ClientExchange {
         let salt = BASE64.decode(salt).map_err(|_| ScramError::Malformed)?;
         let iterations =
             decimal(iterations).filter(|&count| count <= ITERATIONS_MAX).ok_or(ScramError::Iterations)?;
-        let keys = self.keys(salt, iterations)?;
+        let (server_first, full_nonce) = (server_first.to_owned(), full_nonce.to_owned());
+        Ok(Challenge { server_first, full_nonce, salt, iterations })
+    }
 
-        let without_proof = format!("c={BINDING},r={full_nonce}");
-        let auth_message = format!("{},{server_first},{without_proof}", self.client_first_bare());
+    fn answer(&mut self, challenge: &Challenge, keys: &Keys) -> Vec<u8> {
+        let without_proof = format!("c={BINDING},r={}", challenge.full_nonce);
+        let auth_message = format!("{},{},{without_proof}", self.client_first_bare(), challenge.server_first);
         let proof = xor(&keys.client_key, &hmac(&keys.stored_key, &[auth_message.as_bytes()]));
         let server_signature = hmac(&keys.server_key, &[auth_message.as_bytes()]);
         self.state = State::Final { server_signature };
-        Ok(format!("{without_proof},p={}", BASE64.encode(proof)).into_bytes())
-    }
-
-    fn keys(&mut self, salt: Vec<u8>, iterations: u32) -> Result<Keys, ScramError> {
-        if let Some(derived) = &self.derived
-            && derived.fits(&salt, iterations)
-        {
-            return Ok(derived.keys);
-        }
-        let password = self.password.as_deref().ok_or(ScramError::KeysDoNotFit)?;
-        let keys = derive(password, &salt, iterations);
-        self.derived = Some(Derived { salt, iterations, keys });
-        Ok(keys)
+        format!("{without_proof},p={}", BASE64.encode(proof)).into_bytes()
     }
 
     /// Takes the server-final message: the server has proved that it knows the secret too.

@@ -36,10 +36,18 @@ fn done(step: Result<ServerStep, ScramError>) -> (Vec<u8>, [u8; 32]) {
     }
 }
 
+/// The client-final message, with the keys derived on the spot if it takes any.
+fn last(client: &mut ClientExchange, server_first: &[u8]) -> Result<Vec<u8>, ScramError> {
+    match client.server_first(server_first)? {
+        ClientStep::Answer(message) => Ok(message),
+        ClientStep::Derive(recipe) => client.derived(recipe.derive()),
+    }
+}
+
 /// Runs both roles against each other; the server's view, and the client's keys if it trusts the server.
 fn run(mut server: ServerExchange, mut client: ClientExchange) -> Result<([u8; 32], Derived), ScramError> {
     let server_first = continued(server.step(&client.client_first()));
-    let client_final = client.server_first(&server_first)?;
+    let client_final = last(&mut client, &server_first)?;
     assert!(!client.is_verified());
     match server.step(&client_final)? {
         ServerStep::Done { server_final, client_key } => {
@@ -72,7 +80,7 @@ fn the_client_role_matches_rfc_7677_but_for_the_user_it_does_not_name() {
     let mut client = ClientExchange::with_password(b"pencil", None, NONCE);
     client.set_nonce("rOprNGfwEbeRWgbNEkqO");
     assert_eq!(client.client_first(), b"n,,n=,r=rOprNGfwEbeRWgbNEkqO");
-    let client_final = client.server_first(SERVER_FIRST.as_bytes()).unwrap();
+    let client_final = last(&mut client, SERVER_FIRST.as_bytes()).unwrap();
     assert!(client_final.ends_with(PROOF.as_bytes()));
     assert_eq!(client.server_final(SIGNATURE), Ok(()));
     assert_eq!(client.server_final(SIGNATURE), Err(ScramError::OutOfOrder));
@@ -129,6 +137,10 @@ fn both_roles_agree_and_keys_pass_through() {
     // Kept keys save the derivation where they fit, and are replaced where they do not.
     let stale = Derived { salt: b"old".to_vec(), ..shown.clone() };
     let client = ClientExchange::with_password(b"pencil", Some(stale), OTHER_NONCE);
+    let mut spared = ClientExchange::with_password(b"pencil", Some(shown.clone()), OTHER_NONCE);
+    let server_first = continued(ServerExchange::new(stored.clone(), NONCE).step(&spared.client_first()));
+    assert!(matches!(spared.server_first(&server_first), Ok(ClientStep::Answer(_))));
+    assert_eq!(spared.derived(shown.clone()), Err(ScramError::OutOfOrder));
     assert_eq!(run(ServerExchange::new(stored, NONCE), client).map(|(_, derived)| derived), Ok(shown));
 }
 
@@ -203,7 +215,7 @@ fn what_a_client_may_not_end_with() {
         let mut server = ServerExchange::new(secret(b"pencil"), NONCE);
         let mut client = ClientExchange::with_password(b"pencil", None, OTHER_NONCE);
         let server_first = continued(server.step(&client.client_first()));
-        let client_final = String::from_utf8(client.server_first(&server_first).unwrap()).unwrap();
+        let client_final = String::from_utf8(last(&mut client, &server_first).unwrap()).unwrap();
         server.step(spoil(&client_final).as_bytes()).map(|_| ())
     };
     assert_eq!(spoilt(&str::to_owned), Ok(()));
@@ -227,7 +239,7 @@ fn a_client_that_says_y_binds_to_y() {
     let mut client = ClientExchange::with_password(b"pencil", None, OTHER_NONCE);
     let first = String::from_utf8(client.client_first()).unwrap();
     let server_first = continued(server.step(first.replacen('n', "y", 1).as_bytes()));
-    let client_final = client.server_first(&server_first).unwrap();
+    let client_final = last(&mut client, &server_first).unwrap();
     assert_eq!(server.step(&client_final), Err(ScramError::ChannelBinding));
 }
 
@@ -262,7 +274,7 @@ fn what_a_server_may_not_say_last() {
     let answer = |message: &[u8]| {
         let mut client = ClientExchange::with_password(b"pencil", None, NONCE);
         let own = BASE64.encode(NONCE);
-        client.server_first(format!("r={own}x,s=c2FsdA==,i=1").as_bytes()).unwrap();
+        last(&mut client, format!("r={own}x,s=c2FsdA==,i=1").as_bytes()).unwrap();
         let answer = client.server_final(message);
         assert!(!client.is_verified());
         answer
@@ -289,8 +301,11 @@ fn every_error_ends_the_exchange() {
 #[test]
 fn nothing_secret_is_shown() {
     let keys = derive(b"pencil", b"salt", 1);
-    let derived = Derived { salt: b"salt".to_vec(), iterations: 1, keys };
+    let recipe = Recipe { password: b"pencil".to_vec(), salt: b"salt".to_vec(), iterations: 1 };
+    let derived = recipe.clone().derive();
+    assert_eq!(derived, Derived { salt: b"salt".to_vec(), iterations: 1, keys });
     let shown = [
+        format!("{recipe:?}{:?}", ClientStep::Derive(recipe.clone())),
         format!("{:?}", Secret::Plain(b"pencil".to_vec())),
         format!("{:?}", Secret::Md5(*b"0123456789abcdef0123456789abcdef")),
         format!("{:?}", Secret::Scram(secret(b"pencil"))),
