@@ -16,18 +16,25 @@
 pub mod account;
 pub mod build;
 pub mod client;
+pub mod http;
 pub mod log;
 pub mod message;
 pub mod notify;
+pub mod origin;
 pub mod pooler;
 pub mod port;
 pub mod postgres;
 pub mod process;
+pub mod proxy;
+pub mod redis;
 pub mod trial;
 
 pub use client::{Client, Failure, Login, Reply};
+pub use origin::Origin;
 pub use pooler::{Config, Pooler};
 pub use postgres::Postgres;
+pub use proxy::Proxy;
+pub use redis::Redis;
 
 use std::time::Duration;
 
