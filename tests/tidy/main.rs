@@ -28,7 +28,7 @@ const DIRECTIONS: [(&str, &[&str]); 10] = [
 ];
 
 /// Crates that speak to the kernel: of what ships, only lib/unix names them.
-const KERNEL: [&str; 3] = ["mio", "nix", "signal-hook"];
+const KERNEL: [&str; 4] = ["mio", "nix", "signal-hook", "rustls"];
 
 /// What a machine must not name: clocks, files, environment, sockets.
 const IMPURE: [&str; 7] = [

@@ -16,6 +16,8 @@
 //! Invariants: `out` and `input` are `None` when empty; bytes leave in the order they were sent; while `out`
 //! holds bytes nothing is written past them.
 
+mod secure;
+
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -23,6 +25,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use crate::buf::{Buf, BufPool};
 use crate::poller::{Poller, Readiness, WriteWatch};
 use crate::stream::Stream;
+use crate::tls::Session;
 use crate::token::Token;
 
 /// A stream with sticky readiness and, while it needs them, buffers.
@@ -32,12 +35,13 @@ pub struct Conn {
     out: Option<Box<Buf>>,
     input: Option<Box<Buf>>,
     write_watch: Option<Box<WriteWatch>>,
+    tls: Option<Box<Session>>,
     readable: bool,
     writable: bool,
     hung_up: bool,
 }
 
-const _: () = assert!(size_of::<Conn>() <= 40, "ten thousand idle connections pay for each byte");
+const _: () = assert!(size_of::<Conn>() <= 48, "ten thousand idle connections pay for each byte");
 
 /// Outcome of [`Conn::read`].
 #[derive(Debug)]
@@ -100,6 +104,7 @@ impl Conn {
             out: None,
             input: None,
             write_watch: None,
+            tls: None,
             readable: true,
             writable: true,
             hung_up: false,
@@ -141,14 +146,14 @@ impl Conn {
         self.writable |= readiness.writable || readiness.error;
     }
 
-    /// How connecting went: ask after each event until it is decided. Bytes sent meanwhile are queued; flush
-    /// them when it is done.
-    pub fn finish_connect(&self) -> Connect {
+    /// How connecting went, and the TLS handshake if there is one: ask after each event until it is decided. Plain
+    /// bytes sent meanwhile are queued; flush them when it is done.
+    pub fn finish_connect(&mut self) -> Connect {
         if !self.writable {
             return Connect::Pending;
         }
         match self.stream.take_error() {
-            Ok(None) => Connect::Done,
+            Ok(None) => self.handshake(),
             Ok(Some(error)) | Err(error) => Connect::Failed(error),
         }
     }
@@ -157,6 +162,9 @@ impl Conn {
     /// empty.
     #[inline]
     pub fn read(&mut self, scratch: &mut [u8]) -> Read {
+        if self.tls.is_some() {
+            return self.read_secure(scratch);
+        }
         while self.readable {
             match self.stream.read(scratch) {
                 Ok(0) => return Read::Eof,
@@ -179,6 +187,9 @@ impl Conn {
     /// The connection is broken; what happened to the bytes is unknown.
     #[inline]
     pub fn send(&mut self, pool: &mut BufPool, slices: &[IoSlice<'_>]) -> io::Result<Sent> {
+        if self.tls.is_some() {
+            return self.send_secure(slices.iter().map(|slice| &**slice));
+        }
         if let [only] = slices {
             return self.send_bytes(pool, only);
         }
@@ -204,6 +215,9 @@ impl Conn {
     /// As there.
     #[inline]
     pub fn send_bytes(&mut self, pool: &mut BufPool, bytes: &[u8]) -> io::Result<Sent> {
+        if self.tls.is_some() {
+            return self.send_secure(std::iter::once(bytes));
+        }
         let mut sent = 0;
         if self.out.is_none() && !bytes.is_empty() {
             sent = self.write(bytes.len(), |stream| stream.write(bytes))?;
@@ -217,7 +231,10 @@ impl Conn {
 
     /// Queues bytes without trying to write them: for several small ones that should leave together.
     pub fn queue(&mut self, pool: &mut BufPool, bytes: &[u8]) {
-        if !bytes.is_empty() {
+        if self.tls.is_some() {
+            // A session that cannot encrypt any more fails at the flush that follows.
+            let _ = self.queue_secure(std::iter::once(bytes));
+        } else if !bytes.is_empty() {
             self.out.get_or_insert_with(|| pool.take()).append(bytes);
         }
     }
@@ -227,6 +244,9 @@ impl Conn {
     /// # Errors
     /// The connection is broken.
     pub fn flush(&mut self, pool: &mut BufPool) -> io::Result<Flush> {
+        if self.tls.is_some() {
+            return self.flush_secure();
+        }
         let Some(mut out) = self.out.take() else { return Ok(Flush::Done) };
         while self.writable && !out.is_empty() {
             match self.write(out.len(), |stream| stream.write(out.as_slice())) {
@@ -249,13 +269,14 @@ impl Conn {
     #[inline]
     #[must_use]
     pub fn has_pending(&self) -> bool {
-        self.out.is_some()
+        self.out.is_some() || self.tls.as_ref().is_some_and(|tls| tls.outgoing_len() > 0)
     }
 
     /// Number of bytes that wait to be written.
     #[must_use]
     pub fn pending_len(&self) -> usize {
-        self.out.as_ref().map_or(0, |out| out.len())
+        let encrypted = self.tls.as_ref().map_or(0, |tls| tls.outgoing_len());
+        self.out.as_ref().map_or(encrypted, |out| out.len())
     }
 
     /// Puts bytes that were read and cannot be handled yet aside, behind those already there.
@@ -318,7 +339,7 @@ impl Conn {
     #[inline]
     #[must_use]
     pub fn is_readable(&self) -> bool {
-        self.readable
+        self.readable || self.tls.as_ref().is_some_and(|tls| tls.has_input())
     }
 
     /// Whether a write may get through.
@@ -339,7 +360,8 @@ impl Conn {
     ///
     /// # Errors
     /// When it is not connected any more.
-    pub fn shutdown_write(&self) -> io::Result<()> {
+    pub fn shutdown_write(&mut self) -> io::Result<()> {
+        self.end_secure();
         self.stream.shutdown(Shutdown::Write)
     }
 
@@ -351,6 +373,7 @@ impl Conn {
 
     /// Ends the connection and gives its buffers back.
     pub fn close(mut self, pool: &mut BufPool) {
+        self.end_secure();
         self.out.take().into_iter().chain(self.input.take()).for_each(|buf| pool.put(buf));
     }
 

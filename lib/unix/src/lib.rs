@@ -27,4 +27,5 @@ pub mod signals;
 pub mod slab;
 pub mod stream;
 pub mod timers;
+pub mod tls;
 pub mod token;

@@ -251,7 +251,7 @@ fn connecting_ends_in_done_or_failed() {
 
 fn connecting(address: SocketAddr) -> Bench {
     let stream = Stream::connect_tcp(address, &TcpOptions::default()).unwrap();
-    let conn = Conn::connecting(stream);
+    let mut conn = Conn::connecting(stream);
     assert!(matches!(conn.finish_connect(), Connect::Pending));
     Bench::new(conn)
 }

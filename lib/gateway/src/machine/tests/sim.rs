@@ -399,9 +399,9 @@ impl World {
                 text.truncate(keep);
                 then = if self.rng.chance(1, 2) { Then::Reset } else { Then::End };
                 // Content until the end has no length: a cut in good order cannot be told from its end.
-                if text.ends_with(b"close") || !text.windows(4).any(|end| end == b"\r\n\r\n") {
-                    then = Then::Reset;
-                } else if text.windows(17).any(|line| line == b"Connection: close") {
+                let until_close = text.windows(17).any(|line| line == b"Connection: close");
+                let in_head = !text.windows(4).any(|end| end == b"\r\n\r\n");
+                if until_close || in_head {
                     then = Then::Reset;
                 }
             }

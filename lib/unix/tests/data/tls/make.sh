@@ -1,0 +1,19 @@
+#!/bin/sh
+# Makes the certificates of this directory anew: an authority, two hosts it knows, a stranger.
+set -eu
+cd "$(dirname "$0")"
+make() { # NAME SUBJECT_ALT_NAMES
+    openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout "$1.key" -subj "/CN=$1" -out "$1.csr" 2>/dev/null
+    printf 'subjectAltName=%s\nbasicConstraints=CA:FALSE\n' "$2" > "$1.ext"
+    openssl x509 -req -in "$1.csr" -CA ca.pem -CAkey ca.key -CAcreateserial -days 36500 -extfile "$1.ext" -out "$1.pem" 2>/dev/null
+    rm "$1.csr" "$1.ext"
+}
+authority() {
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout ca.key -subj "/CN=$1" -days 36500 -out ca.pem 2>/dev/null
+}
+authority "stranger's authority"
+make stranger DNS:a.test
+authority "test authority"
+make a DNS:a.test,IP:127.0.0.1
+make b DNS:b.test
+rm ca.key ca.srl
