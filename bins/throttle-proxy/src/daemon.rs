@@ -1,7 +1,6 @@
 //! The worker: one loop that owns every connection, and does what the gateway and its limiter say.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Instant;
 
 use sluice_cli::settings::Origin;
@@ -9,7 +8,7 @@ use sluice_gateway::config::Config;
 use sluice_gateway::event;
 use sluice_gateway::machine::row;
 use sluice_gateway::route::Routes;
-use sluice_gateway::shell::{ControlPlace, Request, Shell, class};
+use sluice_gateway::shell::{ControlPlace, Prepared, Request, Shell, class};
 use sluice_unix::log::{Level, Log, Sinks, Stderr};
 use sluice_wire::control::Row;
 
@@ -59,8 +58,8 @@ impl Worker {
     fn new(options: Options) -> Result<Self, Failure> {
         let Options { snapshot, overrides, log, stderr } = options;
         let limiter = Limiter::new(snapshot.policy.clone(), std::hash::RandomState::new(), Instant::now());
-        let config = config(&snapshot).map_err(Failure::Configuration)?;
-        let shell = Shell::new(limiter, Arc::new(config), &control_place(&snapshot), rows(&snapshot), log)?;
+        let prepared = prepare(&snapshot).map_err(Failure::Configuration)?;
+        let shell = Shell::new(limiter, prepared, &control_place(&snapshot), log)?;
         let feeds = Feeds::new(&snapshot, &shell, Instant::now())
             .map_err(|error| Failure::System("get random bytes".to_owned(), error))?;
         Ok(Self { shell, feeds, snapshot, overrides, stderr })
@@ -96,8 +95,8 @@ impl Worker {
     /// All or nothing.
     fn reload(&mut self, now: Instant) {
         let loaded = self.snapshot.reload(&self.overrides).map_err(|error| error.to_string());
-        let loaded = loaded.and_then(|snapshot| config(&snapshot).map(|config| (snapshot, config)));
-        let (snapshot, config) = match loaded {
+        let loaded = loaded.and_then(|snapshot| prepare(&snapshot).map(|prepared| (snapshot, prepared)));
+        let (snapshot, prepared) = match loaded {
             Ok(loaded) => loaded,
             Err(text) => return self.shell.reloaded(Err(text), now),
         };
@@ -108,7 +107,7 @@ impl Worker {
             self.shell.gateway.with_gate(|limiter| limiter.set_policy(snapshot.policy.clone(), now), now);
         self.shell.gateway.move_routes(&moved);
         self.feeds.reconfigure(&snapshot, now);
-        self.shell.reloaded(Ok((Arc::new(config), rows(&snapshot))), now);
+        self.shell.reloaded(Ok(prepared), now);
         self.snapshot = snapshot;
         self.reopen_log();
     }
@@ -125,16 +124,15 @@ impl Worker {
     }
 }
 
-/// The gateway's view of a configuration.
+/// The gateway's view of a configuration, with the files it names.
 ///
 /// # Errors
 /// Text for the operator.
-pub fn config(snapshot: &Snapshot) -> Result<Config, String> {
+pub fn prepare(snapshot: &Snapshot) -> Result<Prepared, String> {
     let routes = Routes::new(snapshot.routes.clone());
-    Config::new(PROGRAM, snapshot.global.gateway(), routes).map_err(|wrong| {
-        let place = snapshot.place(wrong.key).map(|place| format!(" ({place})"));
-        format!("{} {}{}", wrong.key, wrong.text, place.unwrap_or_default())
-    })
+    let config = Config::new(PROGRAM, snapshot.global.gateway(), routes);
+    let config = config.map_err(|wrong| format!("{} {}", wrong.key, wrong.text))?;
+    Prepared::new(config, rows(snapshot))
 }
 
 fn control_place(snapshot: &Snapshot) -> ControlPlace {

@@ -139,7 +139,7 @@ fn the_sample_shows_every_key_with_its_default() {
 fn the_sample_loads_as_it_is_and_with_everything_uncommented() {
     let sample = read(SAMPLE);
     assert_eq!(sample.warnings, Vec::<String>::new());
-    daemon::config(&sample).unwrap();
+    daemon::prepare(&sample).unwrap();
     let second = &sample.policy.routes[1];
     let numbers = (second.rate.events, second.rate.window.as_millis(), second.queue_size);
     assert_eq!((numbers, second.retry_delay.as_millis()), ((30, 30_000, 150), 300));
@@ -154,8 +154,7 @@ fn the_sample_loads_as_it_is_and_with_everything_uncommented() {
 #[test]
 fn the_unit_gives_a_drain_its_time() {
     let stop = SERVICE.lines().find_map(|line| line.strip_prefix("TimeoutStopSec=")).unwrap();
-    let config = daemon::config(&read("")).unwrap();
-    let drain = sluice_gateway::config::drain_max(&config.settings);
+    let drain = sluice_gateway::config::drain_max(&read("").global.gateway());
     assert!(stop.parse::<u64>().unwrap() > drain.as_secs());
     assert!(SERVICE.contains("ExecStart=/usr/local/bin/throttle-proxy -c "));
 }

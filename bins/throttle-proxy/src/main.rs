@@ -40,7 +40,7 @@ fn check(start: Start) -> Exit {
             for warning in &snapshot.warnings {
                 eprintln!("throttle-proxy: warning: {warning}");
             }
-            if let Err(text) = daemon::config(&snapshot) {
+            if let Err(text) = daemon::prepare(&snapshot) {
                 eprintln!("throttle-proxy: {text}");
                 return Exit::Usage;
             }

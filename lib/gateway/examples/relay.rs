@@ -3,7 +3,6 @@
 //! `relay LISTEN ORIGIN [KEY=VALUE…]`, as in `relay 127.0.0.1:8080 http://127.0.0.1:3000 access_log=off`.
 
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Instant;
 
 use sluice_gateway::config::Config;
@@ -13,7 +12,7 @@ use sluice_gateway::gate::{
 use sluice_gateway::metrics::{Exposition, Metric};
 use sluice_gateway::route::Routes;
 use sluice_gateway::settings::Settings;
-use sluice_gateway::shell::{ControlPlace, Failure, Request, Shell};
+use sluice_gateway::shell::{ControlPlace, Failure, Prepared, Request, Shell};
 use sluice_unix::log::{Format, Log, Sinks, Stderr};
 use sluice_wire::control::Row;
 
@@ -84,7 +83,8 @@ fn main() -> ExitCode {
 fn serve(config: Config) -> Result<(), Failure> {
     let system = |error| Failure::System("start the log".to_owned(), error);
     let log = Log::new(Sinks::open(Stderr::Yes, None).map_err(system)?, Format::Json).map_err(system)?;
-    let mut shell = Shell::new(Open, Arc::new(config), &ControlPlace::None, Vec::new(), log)?;
+    let prepared = Prepared::new(config, Vec::new()).map_err(Failure::Configuration)?;
+    let mut shell = Shell::new(Open, prepared, &ControlPlace::None, log)?;
     shell.announce("relay");
     while !shell.is_finished() {
         let now = shell.wait(None)?;

@@ -8,7 +8,9 @@ mod conns;
 mod control;
 mod dial;
 mod doors;
+mod enter;
 mod logs;
+mod prepared;
 mod turn;
 
 use std::io;
@@ -24,9 +26,7 @@ use sluice_unix::signals::Signals;
 use sluice_unix::slab::Key;
 use sluice_unix::timers::Timers;
 use sluice_unix::token::Token;
-use sluice_wire::control::Row;
 
-use crate::config::Config;
 use crate::event;
 use crate::gate::Gate;
 use crate::machine::{Gateway, Seeds};
@@ -35,8 +35,10 @@ use conns::Conns;
 use control::ControlSocket;
 use dial::Dialer;
 use doors::Door;
+use enter::Entering;
 
 pub use control::VERBS;
+pub use prepared::Prepared;
 
 /// Kinds of event sources: the class of a token.
 pub mod class {
@@ -48,6 +50,7 @@ pub mod class {
     pub(super) const LINGER: u8 = 6;
     pub(super) const CONTROL: u8 = 7;
     pub(super) const CONTROL_PEER: u8 = 8;
+    pub(super) const ENTER: u8 = 9;
     /// The first class that is the program's.
     pub const PROGRAM: u8 = 32;
 }
@@ -119,8 +122,8 @@ pub struct Shell<G> {
     signals: Signals,
     notify: Notify,
     log: Log,
-    /// Rows of `show config`.
-    config_rows: Vec<Row>,
+    prepared: Prepared,
+    entering: Entering,
     requests: Vec<Request>,
     /// Who waits for the outcome of a reload.
     reloading: Vec<Key>,
@@ -129,17 +132,11 @@ pub struct Shell<G> {
 }
 
 impl<G: Gate> Shell<G> {
-    /// Opens all sockets, so that a failure is one before anything has begun. `rows` answer `show config`.
+    /// Opens all sockets, so that a failure is one before anything has begun.
     ///
     /// # Errors
     /// See [`Failure`].
-    pub fn new(
-        gate: G,
-        config: Arc<Config>,
-        control: &ControlPlace,
-        rows: Vec<Row>,
-        log: Log,
-    ) -> Result<Self, Failure> {
+    pub fn new(gate: G, prepared: Prepared, control: &ControlPlace, log: Log) -> Result<Self, Failure> {
         let system = |what: &str| {
             let what = what.to_owned();
             move |error| Failure::System(what, error)
@@ -151,7 +148,7 @@ impl<G: Gate> Shell<G> {
             .register_readable(&signals, Token::new(class::SIGNAL, key(0)))
             .map_err(system("watch signals"))?;
         let waker = poller.waker(Token::new(class::WAKER, key(0))).map_err(system("make a waker"))?;
-        let doors = doors::open(&config).map_err(Failure::Configuration)?;
+        let doors = doors::open(&prepared.config).map_err(Failure::Configuration)?;
         for (at, door) in doors.iter().enumerate() {
             let token = Token::new(class::DOOR, key(at as u32));
             poller.register_readable(&door.listener, token).map_err(system("watch a listener"))?;
@@ -165,7 +162,7 @@ impl<G: Gate> Shell<G> {
         let random: [u8; 8] = random::bytes().map_err(system("get random bytes"))?;
         let seeds = Seeds { epoch: (Instant::now(), SystemTime::now()), random: u64::from_ne_bytes(random) };
         Ok(Self {
-            gateway: Gateway::new(gate, config, seeds),
+            gateway: Gateway::new(gate, Arc::clone(&prepared.config), seeds),
             poller,
             conns: Conns::new(),
             doors,
@@ -177,7 +174,8 @@ impl<G: Gate> Shell<G> {
             signals,
             notify: Notify::from_env().map_err(system("reach the service manager"))?,
             log,
-            config_rows: rows,
+            prepared,
+            entering: Entering::new(),
             requests: Vec::new(),
             reloading: Vec::new(),
             quit: false,
@@ -206,7 +204,13 @@ impl<G: Gate> Shell<G> {
         let soonest = if self.conns.runnable_len() > 0 || !self.requests.is_empty() {
             Some(Instant::now())
         } else {
-            let own = [self.gateway.poll_timeout(), self.timers.next(), self.lingering.next(), deadline];
+            let own = [
+                self.gateway.poll_timeout(),
+                self.timers.next(),
+                self.lingering.next(),
+                self.entering.next(),
+                deadline,
+            ];
             own.into_iter().flatten().min()
         };
         self.poller.wait(soonest).map_err(|error| Failure::System("wait for events".to_owned(), error))
@@ -243,16 +247,16 @@ impl<G: Gate> Shell<G> {
     }
 
     /// A new configuration was read, or could not be: text for the operator.
-    pub fn reloaded(&mut self, outcome: Result<(Arc<Config>, Vec<Row>), String>, now: Instant) {
+    pub fn reloaded(&mut self, outcome: Result<Prepared, String>, now: Instant) {
         match &outcome {
-            Ok((config, rows)) => {
-                if self.gateway.config().origins != config.origins {
+            Ok(prepared) => {
+                if self.prepared.config.origins != prepared.config.origins {
                     for conn in self.dialer.forget() {
                         self.gateway.origin_failed(conn, crate::machine::ConnectFailure::Refused, now);
                     }
                 }
-                self.gateway.reconfigure(Arc::clone(config));
-                self.config_rows.clone_from(rows);
+                self.gateway.reconfigure(Arc::clone(&prepared.config));
+                self.prepared = prepared.clone();
                 self.log.line(Level::Log, event::RELOAD, format_args!("configuration read anew"));
             }
             Err(text) => self.log.line(Level::Error, event::RELOAD, format_args!("{text}")),

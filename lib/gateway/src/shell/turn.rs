@@ -10,6 +10,7 @@ use sluice_unix::log::Level;
 use sluice_unix::poller::Readiness;
 use sluice_unix::signals::Signal;
 use sluice_unix::stream::{Address, Stream};
+use sluice_unix::tls::TlsError;
 use sluice_unix::token::Token;
 use sluice_wire::http::forwarded::{Scheme, Trust};
 
@@ -18,10 +19,11 @@ use crate::effect::{ClientId, Closing, Effect, End};
 use crate::event;
 use crate::gate::Gate;
 use crate::machine::{ConnectFailure, Incoming};
-use crate::origins::ConnId;
+use crate::origins::{ConnId, OriginId};
 
 use super::control::{Facts, Wish};
 use super::dial::Dialed;
+use super::enter::{Entered, Way};
 use super::{CLOCK_INTERVAL, Request, Shell, Tick, class};
 
 /// Connections accepted in one turn before the others get theirs.
@@ -51,6 +53,17 @@ impl<G: Gate> Shell<G> {
                     control.on_event(key, readiness);
                 }
                 self.serve_control(now);
+            }
+            class::ENTER => {
+                let way = Way {
+                    config: &self.prepared.config,
+                    poller: &self.poller,
+                    bufs: &mut self.conns.bufs,
+                    scratch: &mut self.conns.scratch,
+                    now,
+                };
+                let entered = self.entering.on_event(key, readiness, way);
+                self.entered(entered, now);
             }
             _ => {}
         }
@@ -85,7 +98,7 @@ impl<G: Gate> Shell<G> {
                 Effect::Connect(conn, origin) => {
                     let config = std::sync::Arc::clone(self.gateway.config());
                     let dialed = self.dialer.dial(conn, origin, &config, now);
-                    self.dialed(conn, dialed, now);
+                    self.dialed(conn, origin, dialed, now);
                 }
                 Effect::Shut(end) => self.conns.shut(end),
                 Effect::Log(event) => self.log_event(&event),
@@ -101,12 +114,18 @@ impl<G: Gate> Shell<G> {
         self.write_access();
     }
 
-    fn dialed(&mut self, id: ConnId, dialed: Dialed, now: Instant) {
+    fn dialed(&mut self, id: ConnId, origin: OriginId, dialed: Dialed, now: Instant) {
+        let Some(origin) = self.prepared.config.origins.get(usize::from(origin.0)) else { return };
         match dialed {
             Dialed::Waiting => {}
             Dialed::Failed(error) => self.connect_failed(id, &error, now),
             Dialed::Stream(stream) => {
                 let mut conn = Conn::connecting(stream);
+                match self.prepared.session(origin) {
+                    Ok(Some(session)) => conn.secure(&mut self.conns.bufs, session),
+                    Ok(None) => {}
+                    Err(_) => return self.gateway.origin_failed(id, ConnectFailure::Tls, now),
+                }
                 if let Err(error) = conn.register(&self.poller, Token::new(class::ORIGIN, id.0)) {
                     return self.connect_failed(id, &error, now);
                 }
@@ -117,7 +136,12 @@ impl<G: Gate> Shell<G> {
 
     fn connect_failed(&mut self, id: ConnId, error: &std::io::Error, now: Instant) {
         self.log.line(Level::Debug, event::CONNECT, format_args!("cannot connect to an origin: {error}"));
-        self.gateway.origin_failed(id, ConnectFailure::Refused, now);
+        let why = match TlsError::of(error) {
+            Some(TlsError::Certificate(_)) => ConnectFailure::Certificate,
+            Some(TlsError::Protocol(_)) => ConnectFailure::Tls,
+            None => ConnectFailure::Refused,
+        };
+        self.gateway.origin_failed(id, why, now);
     }
 
     fn on_resolved(&mut self, now: Instant) {
@@ -130,7 +154,7 @@ impl<G: Gate> Shell<G> {
                 self.log.line(Level::Warning, event::RESOLVE, text);
             }
             for (conn, dialed) in resolved.dialed {
-                self.dialed(conn, dialed, now);
+                self.dialed(conn, resolved.origin, dialed, now);
             }
         }
     }
@@ -157,7 +181,12 @@ impl<G: Gate> Shell<G> {
 
     fn accept(&mut self, at: usize, now: Instant) {
         for _ in 0..ACCEPTS_PER_TURN {
+            let busy = self.entering.len() >= self.prepared.config.settings.tls_handshakes_max as usize;
             let Some(door) = self.doors.get_mut(at) else { return };
+            if busy && door.security == Security::Tls {
+                door.paused = true;
+                return self.timers.schedule(now + ACCEPT_RETRY, Tick::Accept);
+            }
             match door.listener.accept() {
                 Accepted::Stream(stream, remote) => {
                     let security = door.security;
@@ -192,15 +221,44 @@ impl<G: Gate> Shell<G> {
             Address::Tcp(address) => Some(address.ip()),
             Address::Unix => None,
         };
-        let trust = if self.gateway.config().trusts(address) { Trust::Yes } else { Trust::No };
-        let scheme = match security {
-            Security::Plain => Scheme::Http,
-            Security::Tls => Scheme::Https,
+        let config = &self.prepared.config;
+        let trust = if config.trusts(address) { Trust::Yes } else { Trust::No };
+        let incoming = Incoming { address, trust, scheme: Scheme::Http };
+        let conn = Conn::new(stream);
+        if config.settings.proxy_protocol && trust == Trust::No {
+            return self
+                .entered(Entered::Closed("a PROXY header from a peer that is not trusted".to_owned()), now);
+        }
+        let acceptor = self.prepared.acceptor.as_ref().filter(|_| security == Security::Tls).cloned();
+        if !config.settings.proxy_protocol && acceptor.is_none() {
+            return self.entered(Entered::Client(conn, incoming), now);
+        }
+        let way = Way {
+            config: &self.prepared.config,
+            poller: &self.poller,
+            bufs: &mut self.conns.bufs,
+            scratch: &mut self.conns.scratch,
+            now,
         };
-        let Some(id) = self.gateway.client_connected(Incoming { address, trust, scheme }, now) else {
-            return self.turn_away(&stream, now);
+        let entered = self.entering.insert(conn, incoming, acceptor, way);
+        self.entered(entered, now);
+    }
+
+    /// A connection has come in, or not.
+    fn entered(&mut self, entered: Entered, now: Instant) {
+        let (mut conn, incoming) = match entered {
+            Entered::Waiting => return,
+            Entered::Client(conn, incoming) => (conn, incoming),
+            Entered::Closed(why) => {
+                return self.log.line(Level::Debug, event::REFUSED, format_args!("{why}"));
+            }
         };
-        let mut conn = Conn::new(stream);
+        let Some(id) = self.gateway.client_connected(incoming, now) else {
+            let mut text = Vec::new();
+            self.gateway.overload(&mut text, now);
+            let _ = conn.send_bytes(&mut self.conns.bufs, &text);
+            return conn.close(&mut self.conns.bufs);
+        };
         if conn.register(&self.poller, Token::new(class::CLIENT, id.0)).is_err() {
             return self.gateway.client_gone(id, now);
         }
@@ -217,6 +275,7 @@ impl<G: Gate> Shell<G> {
 
     fn stop_listening(&mut self) {
         self.doors.clear();
+        self.entering.clear();
         self.notify.stopping();
         self.log.line(
             Level::Log,
@@ -256,7 +315,7 @@ impl<G: Gate> Shell<G> {
     /// Carries out what the control socket asks for; the effects are applied by the caller.
     fn serve_control(&mut self, now: Instant) {
         let Some(control) = &mut self.control else { return };
-        let facts = Facts { config: &self.config_rows, log_dropped: self.log.dropped() };
+        let facts = Facts { config: &self.prepared.rows, log_dropped: self.log.dropped() };
         while let Some((wish, done)) = control.serve(&mut self.gateway, facts, now) {
             if let Some(text) = done {
                 self.log.line(Level::Log, event::CONTROL, format_args!("{text}"));
@@ -282,6 +341,9 @@ impl<G: Gate> Shell<G> {
             self.apply(now);
         }
         self.lingering.expire(now, &mut self.conns.bufs);
+        while let Some(why) = self.entering.expire(now, &mut self.conns.bufs) {
+            self.log.line(Level::Debug, event::REFUSED, format_args!("{why}"));
+        }
         while let Some(tick) = self.timers.expired(now) {
             match tick {
                 Tick::Accept => {

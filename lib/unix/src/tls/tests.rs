@@ -48,13 +48,13 @@ impl Pair {
         for _ in 0..20 {
             for (conn, outcome) in [(&mut self.client, &mut client), (&mut self.server, &mut server)] {
                 conn.on_event(ALL);
-                match outcome {
-                    None => match conn.handshake() {
-                        Connect::Pending => {}
-                        Connect::Done => *outcome = Some(Ok(())),
-                        Connect::Failed(error) => *outcome = Some(Err(error)),
-                    },
-                    Some(_) => {}
+                if outcome.is_some() {
+                    continue;
+                }
+                match conn.handshake() {
+                    Connect::Pending => {}
+                    Connect::Done => *outcome = Some(Ok(())),
+                    Connect::Failed(error) => *outcome = Some(Err(error)),
                 }
             }
         }
