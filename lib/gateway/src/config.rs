@@ -4,10 +4,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use sluice_wire::http::forwarded::Style;
+use sluice_wire::http::proxy_protocol;
 
 use crate::origins::{Balance, Policy};
 use crate::route::Routes;
-use crate::settings::{Forwarded, Settings};
+use crate::settings::{Forwarded, SendProxy, Settings};
 
 /// A configuration that can be acted on.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +27,8 @@ pub struct Config {
     pub policy: Policy,
     /// What origins are told about clients.
     pub style: Style,
+    /// What connections to origins begin with.
+    pub send_proxy: Option<proxy_protocol::Version>,
     trusted: Trusted,
 }
 
@@ -121,7 +124,15 @@ impl Config {
             Forwarded::Rfc7239 => Style::Rfc7239,
             Forwarded::Both => Style::Both,
         };
-        Ok(Self { program, settings, routes, listen, origins, policy, style, trusted })
+        let send_proxy = match settings.send_proxy {
+            SendProxy::Off => None,
+            SendProxy::V1 => Some(proxy_protocol::Version::V1),
+            SendProxy::V2 => Some(proxy_protocol::Version::V2),
+        };
+        if send_proxy.is_some() && origins.iter().any(|origin| origin.security == Security::Tls) {
+            return Err(wrong("send_proxy", "does not go with https origins".to_owned()));
+        }
+        Ok(Self { program, settings, routes, listen, origins, policy, style, send_proxy, trusted })
     }
 
     /// This gateway's name in Via and Proxy-Status.
@@ -160,6 +171,16 @@ impl Listen {
 }
 
 impl Endpoint {
+    /// `host[:port]` as Host names it.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        match &self.place {
+            Place::Tcp(address) => address.to_string(),
+            Place::Name(name, port) => format!("{name}:{port}"),
+            Place::Unix(_) => "localhost".to_owned(),
+        }
+    }
+
     /// Reads `http://host[:port]`, `https://host[:port]` or `unix:/path`.
     fn read(text: &str) -> Result<Self, String> {
         let (security, rest, port) = if let Some(rest) = text.strip_prefix("http://") {

@@ -32,7 +32,7 @@ impl<G: Gate> Gateway<G> {
         let (head, times, account) = (&exchange.head, &exchange.times, &exchange.account);
         let prog = self.config.program;
         put(out, format_args!("\"prog\":\"{prog}\",\"id\":{},\"conn\":{serial},\"peer\":", exchange.serial));
-        address(out, incoming.address);
+        address(out, incoming.address());
         out.extend_from_slice(b",\"client\":");
         address(out, exchange.address);
         out.extend_from_slice(b",\"method\":");
@@ -86,7 +86,7 @@ impl<G: Gate> Gateway<G> {
         let out = &mut self.access;
         let prog = self.config.program;
         put(out, format_args!("\"prog\":\"{prog}\",\"id\":{request},\"conn\":{serial},\"peer\":"));
-        address(out, incoming.address);
+        address(out, incoming.address());
         let Complaint { status, reason, .. } = fault;
         put(
             out,

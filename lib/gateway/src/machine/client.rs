@@ -1,6 +1,6 @@
 //! The client's side: connections, heads of requests, content while it is nobody's, and leaving.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use sluice_wire::http::forwarded::{Scheme, Trust};
@@ -19,11 +19,30 @@ use super::exchange::{Exchange, Upload};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Incoming {
     /// Whom we talk to, or whom its PROXY header speaks of; `None` on a Unix socket.
-    pub address: Option<IpAddr>,
+    pub peer: Option<SocketAddr>,
+    /// Where it was connected to, if that matters (`send_proxy`).
+    pub local: Option<SocketAddr>,
     /// Whether what it says of others is believed.
     pub trust: Trust,
     /// Whether it came by TLS.
     pub scheme: Scheme,
+}
+
+impl Incoming {
+    /// The peer's address without its port.
+    #[must_use]
+    pub fn address(&self) -> Option<IpAddr> {
+        self.peer.map(|peer| peer.ip().to_canonical())
+    }
+}
+
+/// Why a connection cannot be a client's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TurnedAway {
+    /// There are as many as there may be, or the process drains: it is told so ([`Gateway::overload`]).
+    Full,
+    /// Its address has as many as one may have: it is closed.
+    Address,
 }
 
 /// One client's connection.
@@ -92,10 +111,22 @@ impl Client {
 }
 
 impl<G: Gate> Gateway<G> {
-    /// A connection was accepted. `None`: there are as many as there may be; tell it [`Gateway::overload`] and close.
-    pub fn client_connected(&mut self, incoming: Incoming, now: Instant) -> Option<ClientId> {
-        if self.clients.len() >= self.config.settings.client_conns_max as usize || self.is_draining() {
-            return None;
+    /// A connection was accepted.
+    ///
+    /// # Errors
+    /// [`TurnedAway`]: there is no room for it.
+    pub fn client_connected(&mut self, incoming: Incoming, now: Instant) -> Result<ClientId, TurnedAway> {
+        let settings = &self.config.settings;
+        if self.clients.len() >= settings.client_conns_max as usize || self.is_draining() {
+            return Err(TurnedAway::Full);
+        }
+        let most = settings.client_conns_per_address;
+        if let Some(address) = incoming.address() {
+            let count = self.addresses.entry(address).or_default();
+            if most > 0 && *count >= most {
+                return Err(TurnedAway::Address);
+            }
+            *count += 1;
         }
         let serial = self.next_serial;
         self.next_serial += 1;
@@ -111,7 +142,7 @@ impl<G: Gate> Gateway<G> {
             timer_at: None,
         }));
         self.arm(id, now);
-        Some(id)
+        Ok(id)
     }
 
     /// Bytes from a client: what is left of earlier ones first.
@@ -198,9 +229,19 @@ impl<G: Gate> Gateway<G> {
 
     /// Forgets a client and has its connection closed. Its exchange, if any, is over already.
     pub(super) fn close_client(&mut self, id: ClientId, closing: Closing, now: Instant) {
-        let Some(mut client) = self.clients.remove(id.0) else { return };
+        let Some(client) = self.clients.get_mut(id.0) else { return };
+        let incoming = client.incoming;
         if let Some(mut exchange) = client.exchange.take() {
             self.client_left(id, &mut exchange, now);
+        }
+        self.clients.remove(id.0);
+        if let Some(address) = incoming.address()
+            && let Some(count) = self.addresses.get_mut(&address)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.addresses.remove(&address);
+            }
         }
         self.effects.push_back(Effect::Close(End::Client(id), closing));
     }

@@ -10,6 +10,7 @@ use sluice_wire::http::forward::{self, RequestRules, Sender};
 use sluice_wire::http::forwarded;
 use sluice_wire::http::framing::RequestFraming;
 use sluice_wire::http::method::Method;
+use sluice_wire::http::proxy_protocol;
 use sluice_wire::http::request::{Expect, RequestHead};
 
 use crate::code::Code;
@@ -39,7 +40,7 @@ impl<G: Gate> Gateway<G> {
         let address = forwarded::client_address(
             head.fields(),
             config.style,
-            incoming.address,
+            incoming.address(),
             incoming.trust,
             |address| config.trusts(Some(address)),
         );
@@ -196,6 +197,10 @@ impl<G: Gate> Gateway<G> {
     /// A connection is up. Bytes of the request follow at once.
     pub fn origin_connected(&mut self, conn: ConnId, now: Instant) {
         let Some(link) = self.conns.get_mut(conn.0) else { return };
+        if link.is_check() {
+            let origin = link.origin;
+            return self.ask_check(conn, origin);
+        }
         link.state = ConnState::Busy;
         if let Some(id) = link.client {
             self.send_head(id, conn, now);
@@ -221,12 +226,18 @@ impl<G: Gate> Gateway<G> {
             default_host: self.config.default_host(),
         };
         let sender = Sender {
-            address: incoming.address,
+            address: incoming.address(),
             trust: incoming.trust,
             scheme: incoming.scheme,
             expect: exchange.expect,
             extra: &extra,
         };
+        let is_fresh = self.conns.get(conn.0).is_some_and(|link| link.requests == 0);
+        if let Some(version) = self.config.send_proxy.filter(|_| is_fresh) {
+            let write =
+                |out: &mut Vec<u8>| proxy_protocol::write(out, version, incoming.peer, incoming.local);
+            self.outbox.write(End::Origin(conn), write);
+        }
         let written = self
             .outbox
             .write(End::Origin(conn), |out| forward::request(out, &exchange.head, &rules, &sender));

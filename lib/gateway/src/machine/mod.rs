@@ -18,6 +18,7 @@
 
 mod access;
 mod answer;
+mod checks;
 mod client;
 mod clock;
 mod content;
@@ -29,7 +30,8 @@ mod rows;
 mod stats;
 mod time;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -43,12 +45,13 @@ use crate::gate::{self, Asker, Gate, QueueDrain, RouteId};
 use crate::origins::{ConnId, OriginId, Origins};
 use crate::settings::DrainQueue;
 
+use checks::Check;
 use client::Client;
 use clock::Clock;
 use origin::{ConnState, OriginConn};
 use stats::Stats;
 
-pub use client::Incoming;
+pub use client::{Incoming, TurnedAway};
 pub use exchange::Source;
 pub use origin::ConnectFailure;
 pub use rows::{ms, row};
@@ -86,6 +89,9 @@ pub struct Gateway<G> {
     access: Vec<u8>,
     /// Bytes that connections hold for slow peers, as the shell last told.
     buffered: usize,
+    checks: Vec<Check>,
+    /// Client connections of each address.
+    addresses: HashMap<IpAddr, u32>,
 }
 
 /// Limits of messages, put together once.
@@ -125,6 +131,8 @@ impl<G: Gate> Gateway<G> {
             random: seeds.random | 1,
             access: Vec::new(),
             buffered: 0,
+            checks: Vec::new(),
+            addresses: HashMap::new(),
             config,
         }
     }
@@ -158,6 +166,7 @@ impl<G: Gate> Gateway<G> {
     pub fn reconfigure(&mut self, config: Arc<Config>) {
         if self.config.origins != config.origins {
             self.close_all_idle();
+            self.stop_checks();
         }
         self.limits = Limits::of(&config);
         self.origins.reconfigure(config.origins.len(), config.policy.clone());
@@ -192,6 +201,7 @@ impl<G: Gate> Gateway<G> {
             self.gate.poll_timeout(),
             self.origins.poll_timeout(),
             self.origins.next_return(),
+            self.next_check(),
         ];
         moments.into_iter().flatten().min()
     }
@@ -206,6 +216,9 @@ impl<G: Gate> Gateway<G> {
         }
         while let Some(origin) = self.origins.returned(now) {
             self.log_origin(origin, crate::origins::Change::Up, "its time out is over");
+        }
+        if !self.is_draining() {
+            self.check_origins(now);
         }
         self.gate.handle_timeout(now);
         self.finish_entry(now);
@@ -243,6 +256,7 @@ impl<G: Gate> Gateway<G> {
         };
         self.gate.drain(queue, now);
         self.close_all_idle();
+        self.stop_checks();
         let ids: Vec<ClientId> = self.clients.iter().map(|(key, _)| ClientId(key)).collect();
         for id in ids {
             if self.clients.get(id.0).is_some_and(Client::is_idle) {
@@ -311,7 +325,10 @@ impl<G: Gate> Gateway<G> {
     /// Forgets a connection to an origin and has it closed.
     fn drop_conn(&mut self, id: ConnId, closing: Closing) {
         let Some(conn) = self.conns.remove(id.0) else { return };
-        self.origins.close(conn.origin);
+        // Checks are not counted: they must get through when requests hold every connection.
+        if !conn.is_check() {
+            self.origins.close(conn.origin);
+        }
         self.effects.push_back(Effect::Close(End::Origin(id), closing));
     }
 

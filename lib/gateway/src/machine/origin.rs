@@ -38,6 +38,8 @@ pub(super) enum ConnState {
     Busy,
     /// A tunnel's.
     Tunnel,
+    /// A check's.
+    Check,
 }
 
 /// How a connection came to its end.
@@ -63,15 +65,19 @@ pub enum ConnectFailure {
 }
 
 impl OriginConn {
+    /// One that is being made for a client's request.
     pub(super) fn connecting(origin: OriginId, client: ClientId) -> Self {
-        Self {
-            origin,
-            state: ConnState::Connecting,
-            client: Some(client),
-            reader: ResponseReader::default(),
-            requests: 0,
-            blocked_at: None,
-        }
+        Self::new(origin, ConnState::Connecting, Some(client))
+    }
+
+    /// One that is being made for a check.
+    pub(super) fn checking(origin: OriginId) -> Self {
+        Self::new(origin, ConnState::Check, None)
+    }
+
+    fn new(origin: OriginId, state: ConnState, client: Option<ClientId>) -> Self {
+        let reader = ResponseReader::default();
+        Self { origin, state, client, reader, requests: 0, blocked_at: None }
     }
 }
 
@@ -96,13 +102,16 @@ impl<G: Gate> Gateway<G> {
                 self.fail(id, why.failure(), now);
                 self.arm(id, now);
             }
-            None => self.drop_conn(conn, Closing::Flush),
+            None => self.checked(conn, Err(()), now),
         }
         self.finish_entry(now);
     }
 
     /// Bytes from an origin: what is left of earlier ones first.
     pub fn origin_input(&mut self, conn: ConnId, chunk: &[u8], now: Instant) -> Taken {
+        if self.conns.get(conn.0).is_some_and(OriginConn::is_check) {
+            return self.read_check(conn, chunk, now);
+        }
         let client = self.conns.get(conn.0).and_then(|link| link.client);
         let taken = self.read_origin(conn, chunk, now);
         if let Some(id) = client {
@@ -125,6 +134,7 @@ impl<G: Gate> Gateway<G> {
     fn end_origin(&mut self, conn: ConnId, ending: Ending, now: Instant) {
         let Some(link) = self.conns.get(conn.0) else { return };
         match (link.state, link.client) {
+            (ConnState::Check, _) => self.checked(conn, Err(()), now),
             (ConnState::Tunnel, _) if ending == Ending::Orderly => self.tunnel_ended(End::Origin(conn), now),
             (ConnState::Tunnel, Some(id)) => self.close_tunnel(id, Closing::Abort, now),
             (ConnState::Busy, Some(id)) => self.response_ended(id, conn, ending, now),

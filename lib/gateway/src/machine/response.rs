@@ -253,6 +253,8 @@ impl<G: Gate> Gateway<G> {
         let reusable = behind == Behind::Nothing
             && exchange.reusable == Persistence::KeepAlive
             && exchange.times.asked.is_some()
+            // Its PROXY header spoke of this client.
+            && self.config.send_proxy.is_none()
             && !self.is_draining();
         if reusable {
             self.rest(&mut exchange, conn, now);

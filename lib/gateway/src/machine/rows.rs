@@ -81,7 +81,7 @@ impl<G: Gate> Gateway<G> {
     #[must_use]
     pub fn show_conns(&self, now: Instant) -> Vec<Row> {
         let clients = self.clients.iter().map(|(_, client)| {
-            let address = client.incoming.address.map_or("unix".to_owned(), |address| address.to_string());
+            let address = client.incoming.address().map_or("unix".to_owned(), |address| address.to_string());
             let exchange = client.exchange.as_ref();
             let route = exchange.map(|exchange| self.config.routes.name(exchange.route));
             let since = exchange.map_or(client.since, |exchange| exchange.times.began);

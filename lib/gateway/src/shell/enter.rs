@@ -190,10 +190,11 @@ impl Entry {
             match proxy_protocol::read(bytes) {
                 Ok(Progress::Done { consumed, origin }) => {
                     self.conn.keep_input(bufs, &bytes[consumed..]);
-                    if let Origin::Proxied { source, .. } = origin {
-                        let address = Some(source.ip());
-                        self.incoming.address = address;
-                        self.incoming.trust = if config.trusts(address) { Trust::Yes } else { Trust::No };
+                    if let Origin::Proxied { source, destination } = origin {
+                        self.incoming.peer = Some(source);
+                        self.incoming.local = Some(destination);
+                        let trusted = config.trusts(Some(source.ip()));
+                        self.incoming.trust = if trusted { Trust::Yes } else { Trust::No };
                     }
                     return Ok(true);
                 }

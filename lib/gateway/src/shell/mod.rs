@@ -194,6 +194,9 @@ impl<G: Gate> Shell<G> {
         }
         self.timers.schedule(now + CLOCK_INTERVAL, Tick::Clock);
         self.notify.ready();
+        // What is to be done from the start: the first checks.
+        self.gateway.handle_timeout(now);
+        self.apply(now);
     }
 
     /// Sleeps until something is to be done, by `deadline` at the latest, and tells the time.
@@ -267,6 +270,7 @@ impl<G: Gate> Shell<G> {
             }
         }
         self.notify.ready();
+        self.gateway.handle_timeout(now);
         self.apply(now);
     }
 

@@ -1,5 +1,6 @@
 //! One turn of the loop: events, effects, timers.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
 use sluice_unix::conn::{Conn, Connect};
@@ -18,7 +19,7 @@ use crate::config::Security;
 use crate::effect::{ClientId, Closing, Effect, End};
 use crate::event;
 use crate::gate::Gate;
-use crate::machine::{ConnectFailure, Incoming};
+use crate::machine::{ConnectFailure, Incoming, TurnedAway};
 use crate::origins::{ConnId, OriginId};
 
 use super::control::{Facts, Wish};
@@ -217,13 +218,12 @@ impl<G: Gate> Shell<G> {
     }
 
     fn admit(&mut self, stream: Stream, remote: Address, security: Security, now: Instant) {
-        let address = match remote {
-            Address::Tcp(address) => Some(address.ip()),
-            Address::Unix => None,
-        };
         let config = &self.prepared.config;
-        let trust = if config.trusts(address) { Trust::Yes } else { Trust::No };
-        let incoming = Incoming { address, trust, scheme: Scheme::Http };
+        let peer = tcp(remote);
+        // Asked for only where it is told to somebody: it is a system call.
+        let local = config.send_proxy.and_then(|_| stream.local_address().ok()).and_then(tcp);
+        let trust = if config.trusts(peer.map(|peer| peer.ip())) { Trust::Yes } else { Trust::No };
+        let incoming = Incoming { peer, local, trust, scheme: Scheme::Http };
         let conn = Conn::new(stream);
         if config.settings.proxy_protocol && trust == Trust::No {
             return self
@@ -253,11 +253,15 @@ impl<G: Gate> Shell<G> {
                 return self.log.line(Level::Debug, event::REFUSED, format_args!("{why}"));
             }
         };
-        let Some(id) = self.gateway.client_connected(incoming, now) else {
-            let mut text = Vec::new();
-            self.gateway.overload(&mut text, now);
-            let _ = conn.send_bytes(&mut self.conns.bufs, &text);
-            return conn.close(&mut self.conns.bufs);
+        let id = match self.gateway.client_connected(incoming, now) {
+            Ok(id) => id,
+            Err(TurnedAway::Address) => return conn.close(&mut self.conns.bufs),
+            Err(TurnedAway::Full) => {
+                let mut text = Vec::new();
+                self.gateway.overload(&mut text, now);
+                let _ = conn.send_bytes(&mut self.conns.bufs, &text);
+                return conn.close(&mut self.conns.bufs);
+            }
         };
         if conn.register(&self.poller, Token::new(class::CLIENT, id.0)).is_err() {
             return self.gateway.client_gone(id, now);
@@ -383,5 +387,12 @@ impl<G: Gate> Shell<G> {
             self.conns.pump(&mut self.gateway, end, now);
             self.apply(now);
         }
+    }
+}
+
+fn tcp(address: Address) -> Option<SocketAddr> {
+    match address {
+        Address::Tcp(address) => Some(address),
+        Address::Unix => None,
     }
 }

@@ -4,6 +4,7 @@
 //! shell does it.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -12,7 +13,7 @@ use sluice_wire::http::forwarded::{Scheme, Trust};
 use super::gate::{Mood, Scripted};
 use crate::config::Config;
 use crate::effect::{ClientId, Closing, Effect, End, Source, Then};
-use crate::machine::{ConnectFailure, Gateway, Incoming, Seeds};
+use crate::machine::{ConnectFailure, Gateway, Incoming, Seeds, TurnedAway};
 use crate::origins::{ConnId, OriginId};
 use crate::route::Routes;
 use crate::settings::Settings;
@@ -65,10 +66,14 @@ impl Bench {
     }
 
     pub(super) fn connect_from(&mut self, address: &str, trust: Trust) -> ClientId {
-        let incoming = Incoming { address: Some(address.parse().unwrap()), trust, scheme: Scheme::Http };
-        let id = self.gateway.client_connected(incoming, self.now).unwrap();
+        let id = self.gateway.client_connected(incoming(address, trust), self.now).unwrap();
         self.clients.insert(id, Wire::default());
         id
+    }
+
+    /// Why a connection from there is not let in.
+    pub(super) fn turned_away(&mut self, address: &str) -> Option<TurnedAway> {
+        self.gateway.client_connected(incoming(address, Trust::No), self.now).err()
     }
 
     /// A client sends.
@@ -264,4 +269,10 @@ impl Bench {
             wire.sent.extend_from_slice(bytes);
         }
     }
+}
+
+fn incoming(address: &str, trust: Trust) -> Incoming {
+    let ip = address.parse().unwrap();
+    let (peer, local) = (Some(SocketAddr::new(ip, 40_000)), Some(SocketAddr::new(ip, 80)));
+    Incoming { peer, local, trust, scheme: Scheme::Http }
 }

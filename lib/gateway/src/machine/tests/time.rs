@@ -202,3 +202,48 @@ fn draining_has_an_end() {
     assert_eq!(bench.gateway.gate().open(), 0);
     assert_eq!(bench.closed(End::Client(client)), Some(Closing::Abort));
 }
+
+#[test]
+fn origins_are_checked_beside_the_requests() {
+    let mut bench = Bench::new(Mood::Pass, |settings| {
+        settings.origin = vec!["http://127.0.0.1:1".into(), "http://127.0.0.1:2".into()];
+        settings.check_path = Some("/health".into());
+    });
+    bench.poke();
+    // The first origin answers, the second does not, three times over.
+    for _ in 0..3 {
+        assert_eq!(bench.dialing.len(), 2);
+        let (good, bad) = (bench.accept(), bench.accept());
+        assert_eq!(
+            bench.asked(good),
+            "GET /health HTTP/1.1\r\nHost: 127.0.0.1:1\r\nConnection: close\r\n\r\n"
+        );
+        assert!(bench.asked(bad).contains("Host: 127.0.0.1:2\r\n"));
+        bench.reply(good, b"HTTP/1.1 204 No Content\r\n\r\n");
+        assert!(bench.closed(End::Origin(good)).is_some());
+        bench.pass(Duration::from_secs(1) - MOMENT);
+        assert_eq!(bench.closed(End::Origin(bad)), None);
+        bench.pass(MOMENT);
+        assert!(bench.closed(End::Origin(bad)).is_some());
+        bench.pass(Duration::from_secs(4));
+    }
+    let up: Vec<bool> =
+        bench.gateway.show_origins(bench.now).iter().map(|row| row["state"] == "up").collect();
+    assert_eq!(up, [true, false]);
+    for failure in [true, false, false] {
+        let first = bench.accept();
+        bench.reply(first, b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n");
+        if failure {
+            bench.refuse(crate::machine::ConnectFailure::Refused);
+        } else {
+            let second = bench.accept();
+            bench.reply(second, b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n");
+        }
+        bench.pass(Duration::from_secs(5));
+    }
+    let up: Vec<bool> =
+        bench.gateway.show_origins(bench.now).iter().map(|row| row["state"] == "up").collect();
+    assert_eq!(up, [true, true]);
+    bench.drain();
+    assert!(bench.gateway.is_drained());
+}
