@@ -11,6 +11,7 @@
 
 mod http;
 mod pooler;
+mod tuning;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde_json::{Map, Value};
@@ -48,6 +49,7 @@ fn main() {
         let figures = match group.as_str() {
             "pooler" => pooler::run(&format!("{programs}/poolerd"), pgbouncer, &choice),
             "http" => http::run(&format!("{programs}/throttle-proxy"), &choice),
+            "tuning" => tuning::run(&format!("{programs}/pgtune"), &choice),
             other => panic!("no group of benchmarks is called {other}"),
         };
         keep(results, group, figures);

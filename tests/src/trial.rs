@@ -78,6 +78,11 @@ impl Trial {
         version.unwrap().split('.').next().unwrap().to_owned()
     }
 
+    /// The data directory, with the configuration that initdb wrote.
+    pub fn data(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
     /// What the server takes a setting to be when it reads this text as its configuration file.
     ///
     /// # Errors
@@ -110,7 +115,6 @@ impl Trial {
             format!("config_file={}", file.display()),
             format!("unix_socket_directories={}", self.directory.path().display()),
             "listen_addresses=".to_owned(),
-            "fsync=off".to_owned(),
         ] {
             command.args(["-c", &setting]);
         }
@@ -119,10 +123,6 @@ impl Trial {
             return Err(process.log().lines().join("\n"));
         }
         Ok(Started { process, socket: self.directory.path().join(".s.PGSQL.5432") })
-    }
-
-    fn data(&self) -> PathBuf {
-        self.directory.path().join("data")
     }
 
     fn file(&self, conf: &str) -> PathBuf {
@@ -144,6 +144,11 @@ impl Started {
     /// A superuser's session.
     pub fn superuser(&self) -> Client {
         Login::new(Target::Unix(self.socket.clone()), "postgres", "postgres").connect().unwrap()
+    }
+
+    /// The directory of its socket, for libpq's PGHOST.
+    pub fn socket_directory(&self) -> &Path {
+        self.socket.parent().unwrap()
     }
 
     /// What the server logged.
