@@ -136,6 +136,33 @@ fn ordinary_users_need_the_privilege() {
 }
 
 #[test]
+fn what_counts_more_is_told() {
+    let postgres = Postgres::start();
+    let undo = TempDir::new().unwrap();
+    postgres.sql("ALTER ROLE postgres SET random_page_cost = 3");
+    let applied = apply(&dsn(&postgres, "postgres"), &undo);
+    assert_eq!(applied.code, 1, "{applied:?}");
+    assert_eq!(applied.row("random_page_cost")[1..], ["3", "1.1", "user", "overridden"]);
+    assert_eq!(applied.state("max_wal_size"), "effect");
+}
+
+#[test]
+fn files_the_server_cannot_read_are_mended_first() {
+    let postgres = Postgres::start();
+    let undo = TempDir::new().unwrap();
+    postgres.sql("ALTER SYSTEM SET work_mem = '7MB'");
+    let main = postgres.data_directory().join("postgresql.conf");
+    std::fs::write(&main, std::fs::read_to_string(&main).unwrap() + "work_mem = = 1\n").unwrap();
+    let refused = apply(&dsn(&postgres, "postgres"), &undo);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(
+        refused.err.contains("postgresql.conf:") && refused.err.contains(": syntax error; what"),
+        "{refused:?}"
+    );
+    assert_eq!((auto_conf(&postgres), files(&undo)), (vec!["work_mem = '7MB'".to_owned()], 0));
+}
+
+#[test]
 fn what_is_refused() {
     let postgres = Postgres::start();
     let undo = TempDir::new().unwrap();

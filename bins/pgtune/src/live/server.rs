@@ -124,7 +124,10 @@ impl Server {
             Ok(Outcome::Answered(_)) => Err(unreachable(&"answers before it is asked")),
             Err(Broken::Io(error)) => Err(unreachable(&error)),
             Err(Broken::Talk(Failure::Login(error))) if is_our_fault(&error) => {
-                let hint = if has_password { "" } else { " (no password was given: PGPASSWORD, PGPASSFILE)" };
+                let hint = match wants_password(&error) {
+                    true if !has_password => " (no password was given: PGPASSWORD, PGPASSFILE)",
+                    true | false => "",
+                };
                 Err(Fault::NotAdmitted(format!("server at {name}: {error}{hint}")))
             }
             Err(Broken::Talk(failure)) => Err(unreachable(&failure)),
@@ -211,6 +214,13 @@ fn is_our_fault(error: &LoginError) -> bool {
         | LoginError::Malformed { .. }
         | LoginError::TooLong { .. }
         | LoginError::Protocol { .. } => false,
+    }
+}
+
+fn wants_password(error: &LoginError) -> bool {
+    match error {
+        LoginError::Server(error) => error.sqlstate == Some(SqlState::INVALID_PASSWORD),
+        error => matches!(error, LoginError::WrongPasswordType(_)),
     }
 }
 

@@ -23,7 +23,7 @@ use sluice_unix::log::rfc3339;
 
 use super::current::Settings;
 use super::diff::{self, Difference, State};
-use super::server::{Fault, Server};
+use super::server::{Fault, Row, Server, printable};
 use super::{Connected, connect, failed, lost, note, plan_for, print, recommended, show, table};
 use crate::conf::{self, AUTO_CONF};
 use crate::config::{Format, How, Request};
@@ -164,17 +164,13 @@ fn held(
     server: &mut Server,
     settings: &Settings,
 ) -> Result<BTreeMap<String, String>, Exit> {
-    let query = format!(
-        "SELECT name, setting FROM pg_catalog.pg_file_settings WHERE sourcefile LIKE '%/{AUTO_CONF}' ORDER BY seqno"
-    );
-    match server.ask(&query) {
-        Ok(rows) => Ok(rows
-            .into_iter()
-            .filter_map(|row| match <[Option<String>; 2]>::try_from(row) {
-                Ok([Some(name), Some(value)]) => Some((name, value)),
-                _ => None,
-            })
-            .collect()),
+    const QUERY: &str =
+        "SELECT name, setting, sourcefile, sourceline, error FROM pg_catalog.pg_file_settings ORDER BY seqno";
+    match server.ask(QUERY) {
+        Ok(rows) => held_by(rows).map_err(|fault| {
+            let what = "what postgresql.auto.conf holds is not known before that is mended";
+            failed(&format_args!("refused: the server cannot read its files: {fault}; {what}"), Exit::No)
+        }),
         Err(Fault::Refused(_)) => {
             note(
                 request,
@@ -187,6 +183,27 @@ fn held(
         }
         Err(fault) => Err(lost(&fault)),
     }
+}
+
+/// The lines of `postgresql.auto.conf` among those of all files; or the place and the words of a fault that keeps the server
+/// from reading all of them, and so perhaps that one.
+fn held_by(rows: Vec<Row>) -> Result<BTreeMap<String, String>, String> {
+    let mut held = BTreeMap::new();
+    for row in rows {
+        let Ok([name, value, file, line, error]) = <[Option<String>; 5]>::try_from(row) else { continue };
+        let file = file.unwrap_or_default();
+        match (name, value) {
+            (Some(name), Some(value)) if file.ends_with(&format!("/{AUTO_CONF}")) => {
+                held.insert(name, value);
+            }
+            (Some(_), _) => {}
+            (None, _) => {
+                let (line, error) = (line.unwrap_or_default(), error.unwrap_or_default());
+                return Err(printable(&format!("{file}:{line}: {error}")));
+            }
+        }
+    }
+    Ok(held)
 }
 
 /// A statement has failed: takes back those before it.
