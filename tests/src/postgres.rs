@@ -118,6 +118,11 @@ impl Postgres {
         assert!(self.launch(), "PostgreSQL did not start again");
     }
 
+    /// Its major version.
+    pub fn major(&self) -> u32 {
+        self.sql("SHOW server_version_num")[0][0].parse::<u32>().unwrap() / 10_000
+    }
+
     /// What it wrote to stderr.
     pub fn log(&self) -> &crate::log::Log {
         self.process.as_ref().unwrap().log()
@@ -162,8 +167,12 @@ impl Postgres {
     }
 }
 
-/// The directory of the PostgreSQL programs, newest version first, else wherever PATH has them.
+/// The directory of the PostgreSQL programs: SLUICE_POSTGRES, else the newest version, else wherever PATH has them.
 pub fn bin() -> PathBuf {
+    if let Some(chosen) = std::env::var_os("SLUICE_POSTGRES") {
+        return std::fs::canonicalize(chosen)
+            .expect("SLUICE_POSTGRES is the directory of initdb and postgres");
+    }
     let mut found: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
         .into_iter()
         .flatten()

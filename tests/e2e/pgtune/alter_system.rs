@@ -109,12 +109,12 @@ fn ordinary_users_need_the_privilege() {
     let before = auto_conf(&postgres);
     let refused = apply(&dsn(&postgres, "alice"), &undo);
     assert_eq!(refused.code, 1, "{refused:?}");
-    assert!(
-        refused.err.contains("refused: no right to change max_connections, shared_buffers"),
-        "{refused:?}"
-    );
+    assert!(refused.err.contains("refused: no right to change max_connections, "), "{refused:?}");
     assert_eq!((auto_conf(&postgres), files(&undo)), (before.clone(), 0));
 
+    if postgres.major() < 15 {
+        return assert!(refused.err.contains(": a superuser is needed\n"), "{refused:?}");
+    }
     let names: Vec<String> = refused
         .err
         .lines()
@@ -163,9 +163,26 @@ fn files_the_server_cannot_read_are_mended_first() {
 }
 
 #[test]
+fn where_alter_system_is_forbidden_nothing_is_tried() {
+    let mut postgres = Postgres::start();
+    if postgres.major() < 17 {
+        let known = postgres.sql("SELECT count(*) FROM pg_settings WHERE name = 'allow_alter_system'");
+        return assert_eq!(known[0][0], "0");
+    }
+    let main = postgres.data_directory().join("postgresql.conf");
+    std::fs::write(&main, std::fs::read_to_string(&main).unwrap() + "allow_alter_system = off\n").unwrap();
+    restart(&mut postgres);
+    let undo = TempDir::new().unwrap();
+    let refused = apply(&dsn(&postgres, "postgres"), &undo);
+    assert!(refused.code == 1 && refused.err.contains("use --apply conf.d there"), "{refused:?}");
+    assert_eq!((auto_conf(&postgres), files(&undo)), (vec![], 0));
+}
+
+#[test]
 fn what_is_refused() {
     let postgres = Postgres::start();
     let undo = TempDir::new().unwrap();
+    let strange_major = if postgres.major() == 18 { "17" } else { "18" };
     let other = tune(
         &postgres,
         &[
@@ -173,14 +190,18 @@ fn what_is_refused() {
             "alter-system",
             "--yes",
             "--pg-version",
-            "18",
+            strange_major,
             "--undo-dir",
             undo.path().to_str().unwrap(),
         ],
     );
     assert_eq!(other.code, 1, "{other:?}");
-    assert!(other.err.contains("the settings are for PostgreSQL 18, the server is"), "{other:?}");
-    assert!(other.err.contains("io_method: this server has no such setting"), "{other:?}");
+    assert!(
+        other.err.contains(&format!("the settings are for PostgreSQL {strange_major}, the server is")),
+        "{other:?}"
+    );
+    let unknown = other.err.contains("io_method: this server has no such setting");
+    assert_eq!(unknown, strange_major == "18", "{other:?}");
     let nowhere = tune(&postgres, &["--apply", "alter-system", "--yes", "--undo-dir", "/nonexistent"]);
     assert_eq!(nowhere.code, 75, "{nowhere:?}");
     assert_eq!(auto_conf(&postgres), Vec::<String>::new());

@@ -47,10 +47,10 @@ fn what_is_no_postgresql() {
 fn every_method_and_no_password_shown() {
     for method in ["password", "md5", "scram-sha-256"] {
         let postgres = Postgres::with(&Options::default().method(method));
-        if method == "md5" {
-            postgres.sql("SET password_encryption = md5");
-        }
-        postgres.sql("ALTER ROLE alice PASSWORD 'hunter2'");
+        let mut superuser = postgres.superuser();
+        let encryption = if method == "md5" { "md5" } else { "scram-sha-256" };
+        superuser.rows(&format!("SET password_encryption = '{encryption}'"));
+        superuser.rows("ALTER ROLE alice PASSWORD 'hunter2'");
         let at = format!("host=127.0.0.1 port={} user=alice dbname=postgres", postgres.port());
         let right = tune_as(&format!("{at} password=hunter2"), &["--diff", "live"]);
         assert_eq!(right.code, 1, "{method}: {right:?}");

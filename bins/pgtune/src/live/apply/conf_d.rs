@@ -89,15 +89,29 @@ pub fn check(files: &FileSettings, directory: &Path, name: &str, settings: &[&st
     if later.is_empty() { Ok(()) } else { Err(Obstacle::Overridden(later)) }
 }
 
-/// Puts `text` at `path`, whole or not at all; the file that was there stays beside it as `NAME.bak.STAMP`, whose path is
-/// returned. Killed anywhere, the old file or the new one is at `path`.
+/// What [`install`] did.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Installed {
+    /// The file held this text already.
+    Unchanged,
+    /// There was no file.
+    New,
+    /// There was another one, which is here now.
+    Replaced(PathBuf),
+}
+
+/// Puts `text` at `path`, whole or not at all; a file with another text stays beside it as `NAME.bak.STAMP`. Killed
+/// anywhere, the old file or the new one is at `path`.
 ///
 /// # Errors
 /// [`OutputError`]; nothing has changed then but for a backup that may be there.
-pub fn install(path: &Path, text: &str, stamp: &str) -> Result<Option<PathBuf>, OutputError> {
+pub fn install(path: &Path, text: &str, stamp: &str) -> Result<Installed, OutputError> {
+    if fs::read(path).is_ok_and(|old| old == text.as_bytes()) {
+        return Ok(Installed::Unchanged);
+    }
     let backup = back_up(path, stamp).map_err(|error| OutputError::Io(path.to_owned(), error))?;
     output::write_file(path, text.as_bytes(), Existing::Replace)?;
-    Ok(backup)
+    Ok(backup.map_or(Installed::New, Installed::Replaced))
 }
 
 /// Another name for the file itself: no moment without it, and owner and mode stay. An existing name is never taken.
@@ -200,9 +214,14 @@ mod tests {
     fn the_old_file_stays_beside_the_new_one() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("90_pgtune.conf");
-        assert_eq!(install(&path, "one\n", "1").unwrap(), None);
-        let first = install(&path, "two\n", "1").unwrap().unwrap();
-        let second = install(&path, "three\n", "1").unwrap().unwrap();
+        let replaced = |text| match install(&path, text, "1").unwrap() {
+            Installed::Replaced(backup) => backup,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(install(&path, "one\n", "1").unwrap(), Installed::New);
+        let first = replaced("two\n");
+        let second = replaced("three\n");
+        assert_eq!(install(&path, "three\n", "1").unwrap(), Installed::Unchanged);
         assert!(first.ends_with("90_pgtune.conf.bak.1") && second.ends_with("90_pgtune.conf.bak.1-2"));
         let read = |path: &Path| fs::read_to_string(path).unwrap();
         assert_eq!(

@@ -31,6 +31,7 @@ use crate::facts::Place;
 use crate::render;
 use crate::tune::Plan;
 use check::{Force, Role, refusals};
+use conf_d::Installed;
 use report::{reload, report};
 
 pub use report::Outcome;
@@ -282,11 +283,14 @@ fn conf_d(
     }
     let mut output = request.output.clone();
     output.format = Format::Conf;
-    let backup = conf_d::install(&path, &render::render(plan, &output), &stamp())
-        .map_err(|error| failed(&error, Exit::Temporary))?;
-    note(request, &format_args!("written: {}", path.display()));
-    if let Some(backup) = backup {
-        note(request, &format_args!("as it was before: {}", backup.display()));
+    match conf_d::install(&path, &render::render(plan, &output), &stamp()) {
+        Ok(Installed::Unchanged) => note(request, &format_args!("unchanged: {}", path.display())),
+        Ok(Installed::New) => note(request, &format_args!("written: {}", path.display())),
+        Ok(Installed::Replaced(backup)) => {
+            note(request, &format_args!("written: {}", path.display()));
+            note(request, &format_args!("as it was before: {}", backup.display()));
+        }
+        Err(error) => return Err(failed(&error, Exit::Temporary)),
     }
     if !request.live.reload {
         note(request, &"a reload or restart of the server puts it into effect");
