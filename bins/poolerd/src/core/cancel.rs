@@ -138,7 +138,9 @@ impl Core {
             if self.clients.get(asker.0).is_none() {
                 continue;
             }
-            if self.servers.get(target.0).is_some_and(|server| is_meant(server, epoch)) {
+            // A client that has just been given its server may have sent it nothing yet: whether there is something to
+            // cancel is looked at when the connection is made.
+            if self.servers.get(target.0).is_some_and(|s| s.epoch == epoch && s.link.is_some()) {
                 self.cancel_server(target, Some(asker), now);
             } else {
                 self.close_client(asker, "cancel request for idle client", Departure::Expelled, now);

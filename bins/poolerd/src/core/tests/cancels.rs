@@ -69,6 +69,18 @@ fn a_storm_of_cancels_takes_no_more_connections_than_the_pool_has_servers() {
 }
 
 #[test]
+fn a_client_that_has_just_been_given_its_server_is_not_idle() {
+    let mut bench = Bench::new();
+    let (client, server) = pair(&mut bench);
+    bench.core.link(client, server, bench.now);
+    let asker = cancel(&mut bench, client);
+    assert!(!bench.is_closed(asker));
+    bench.query(client, "SELECT pg_sleep(600)");
+    let connection = bench.dial();
+    assert_eq!(bench.sent[&Peer::Server(connection)].len(), 16, "the request leaves");
+}
+
+#[test]
 fn a_server_that_heeds_no_cancel_is_given_up() {
     for (seconds, expired) in [(10, true), (9, false)] {
         let mut bench = Bench::new();
