@@ -382,6 +382,9 @@ fn databases_may_be_reached_by_unix_socket_and_by_name() {
         let mut client = pooler.login("alice", database).connect().unwrap();
         assert_eq!(client.value("SELECT current_database()"), "postgres", "{database}");
     }
+    let hosts = pooler.show("DNS_HOSTS");
+    assert_eq!(hosts.column("hostname"), ["localhost"]);
+    assert!(hosts.column("addrs")[0].split(',').any(|address| address == "127.0.0.1" || address == "::1"));
 }
 
 #[test]

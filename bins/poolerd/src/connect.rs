@@ -27,11 +27,11 @@ pub(crate) struct Lifetimes {
 
 /// What is known of a name.
 #[derive(Debug)]
-pub(crate) struct Known {
-    pub(crate) addresses: Vec<IpAddr>,
+struct Known {
+    addresses: Vec<IpAddr>,
     /// What went wrong, if there is no address.
     error: Option<Unreachable>,
-    pub(crate) until: Instant,
+    until: Instant,
     next: usize,
 }
 
@@ -39,14 +39,27 @@ pub(crate) struct Known {
 #[derive(Debug)]
 pub(crate) struct Dialer {
     resolver: Resolver<String>,
-    pub(crate) known: HashMap<String, Known>,
+    known: HashMap<String, Known>,
     waiting: HashMap<String, Vec<(ServerId, u16)>>,
+}
+
+/// What came of a lookup.
+pub(crate) struct Answer {
+    pub(crate) name: String,
+    /// None if the name was not found.
+    pub(crate) addresses: Vec<IpAddr>,
+    /// How long that is believed.
+    pub(crate) until: Instant,
+    /// The servers that waited for it, and how each goes on.
+    pub(crate) dialed: Vec<(ServerId, Dialed)>,
 }
 
 /// What came of an attempt.
 pub(crate) enum Dialed {
     /// Under way.
     Stream(Stream),
+    /// The name is being looked up from now on.
+    Begun,
     /// The name is being looked up.
     Waiting,
     /// Not possible, and why.
@@ -76,23 +89,26 @@ impl Dialer {
                 }
                 let waiting = self.waiting.entry(name.clone()).or_default();
                 waiting.push((server, to.port));
-                if waiting.len() == 1 && self.resolver.request(name.clone(), name).is_err() {
+                if waiting.len() > 1 {
+                    return Dialed::Waiting;
+                }
+                if self.resolver.request(name.clone(), name).is_err() {
                     self.waiting.remove(name);
                     let error = "too many lookups are waiting".to_owned();
                     return Dialed::Failed(Unreachable::Lookup { name: name.clone(), error });
                 }
-                Dialed::Waiting
+                Dialed::Begun
             }
         }
     }
 
-    /// The next answer: the servers that waited for it, and how each goes on.
+    /// The next answer there is.
     pub(crate) fn answer(
         &mut self,
         lifetimes: Lifetimes,
         options: &TcpOptions,
         now: Instant,
-    ) -> Option<Vec<(ServerId, Dialed)>> {
+    ) -> Option<Answer> {
         let answer = self.resolver.answer()?;
         let name = answer.key;
         let mut known = match answer.addresses {
@@ -104,8 +120,9 @@ impl Dialer {
         };
         let waiting = self.waiting.remove(&name).unwrap_or_default();
         let dialed = waiting.into_iter().map(|(id, port)| (id, known.dial(port, options))).collect();
-        self.known.insert(name, known);
-        Some(dialed)
+        let (addresses, until) = (known.addresses.clone(), known.until);
+        self.known.insert(name.clone(), known);
+        Some(Answer { name, addresses, until, dialed })
     }
 }
 

@@ -313,8 +313,9 @@ impl Worker {
         let global = &self.core.config().global;
         let lifetimes = Lifetimes { found: global.dns_max_ttl, missing: global.dns_nxdomain_ttl };
         let options = listen::tcp_options(global);
-        while let Some(dialed) = self.dialer.answer(lifetimes, &options, now) {
-            for (id, dialed) in dialed {
+        while let Some(answer) = self.dialer.answer(lifetimes, &options, now) {
+            self.core.lookup_ended(&answer.name, &answer.addresses, answer.until);
+            for (id, dialed) in answer.dialed {
                 self.dialed(id, dialed, now);
             }
         }
@@ -329,6 +330,7 @@ impl Worker {
 
     fn dialed(&mut self, id: ServerId, dialed: Dialed, now: Instant) {
         match dialed {
+            Dialed::Begun => self.core.lookup_begun(),
             Dialed::Waiting => {}
             Dialed::Failed(why) => {
                 self.core.server_failed(id, &why, now);

@@ -23,6 +23,7 @@ mod janitor;
 mod keys;
 mod lifecycle;
 mod log;
+mod names;
 mod outstanding;
 mod pool;
 mod prepared;
@@ -153,6 +154,7 @@ pub struct Core {
     /// Some are.
     some_scram: bool,
     making: keys::Making,
+    names: names::Names,
     epoch: (Instant, SystemTime),
     uid: u32,
     local_text: console::LocalText,
@@ -194,6 +196,7 @@ impl Core {
             all_scram: false,
             some_scram: false,
             making: keys::Making::default(),
+            names: names::Names::default(),
             epoch: seeds.epoch,
             uid: seeds.uid,
             local_text: seeds.local_text,

@@ -9,7 +9,7 @@ use sluice_wire::pg::sqlstate::SqlState;
 use super::console::Wait;
 use super::log::{Event, Level};
 use super::{Core, DatabaseId, PoolId, Tick, UserId};
-use crate::config::{Secret, Snapshot};
+use crate::config::{Host, Secret, Snapshot};
 
 impl Core {
     /// Puts a checked configuration in force. Databases that are gone from it end; servers of databases that now
@@ -83,6 +83,10 @@ impl Core {
                 self.add_database(name, database.clone(), now);
             }
         }
+        self.names.retain(|name| {
+            let mut hosts = config.databases.values().flat_map(|database| &database.host);
+            hosts.any(|host| matches!(host, Host::Name(wanted) if wanted == name))
+        });
         self.resolve_policies(now);
         for (id, name) in self.forced_users() {
             let user = self.user(&name);

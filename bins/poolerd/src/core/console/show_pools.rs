@@ -209,9 +209,9 @@ pub(super) fn lists(core: &Core, _: Instant) -> Vec<Row> {
         ("login_clients", core.login_clients),
         ("free_servers", core.servers.capacity() - core.servers.len()),
         ("used_servers", core.servers.len()),
-        ("dns_names", 0),
+        ("dns_names", core.names.known().len()),
         ("dns_zones", 0),
-        ("dns_queries", 0),
+        ("dns_queries", core.names.lookups()),
         ("dns_pending", 0),
     ];
     items.into_iter().map(|(list, count)| vec![list.into(), Cell::count(count)]).collect()

@@ -75,7 +75,7 @@ shows! {
     "CLIENTS", Stats, Rows(show_sockets::CLIENTS, show_sockets::clients), "Client connections.";
     "CONFIG", Stats, Rows(CONFIG, config), "Settings in force.";
     "DATABASES", Stats, Rows(show_pools::DATABASES, show_pools::databases), "Databases, their limits and counts.";
-    "DNS_HOSTS", Stats, Rows(DNS_HOSTS, nothing), "Host names looked up; not yet filled in.";
+    "DNS_HOSTS", Stats, Rows(DNS_HOSTS, names), "Host names of servers, their addresses and how many seconds these are believed.";
     "DNS_ZONES", Stats, Rows(DNS_ZONES, nothing), "DNS zones; always empty.";
     "FDS", Admin, Unsupported, "Descriptors, to hand over to another process; not supported yet.";
     "HELP", Stats, Help, "This usage.";
@@ -110,6 +110,15 @@ const VERSIONS: &[Column] = columns!["version" Text];
 
 fn nothing(_: &Core, _: Instant) -> Vec<Row> {
     Vec::new()
+}
+
+fn names(core: &Core, now: Instant) -> Vec<Row> {
+    let rows = core.names.known().map(|(name, known)| {
+        let ttl_s = known.until.saturating_duration_since(now).as_secs();
+        let addresses: Vec<String> = known.addresses.iter().map(ToString::to_string).collect();
+        vec![name.to_owned().into(), Cell::count(ttl_s), addresses.join(",").into()]
+    });
+    rows.collect()
 }
 
 fn config(core: &Core, _: Instant) -> Vec<Row> {

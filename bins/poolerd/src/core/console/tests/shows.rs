@@ -226,3 +226,26 @@ fn sizes_of_users_are_nine_wide() {
     assert_eq!((user["pool_size"].as_str(), user["pool_mode"].as_str()), ("        7", "session"));
     assert_eq!(bench.row(boss, "SHOW USERS", "boss")["pool_mode"], "-");
 }
+
+#[test]
+fn names_of_servers_are_shown_until_they_are_configured_no_more() {
+    let text = CONFIG.replace("two = host=127.0.0.1", "two = host=db.example,gone.example");
+    let mut bench = Bench::with(&text);
+    let boss = bench.console("boss");
+    let count = |bench: &mut Bench, list: &str| {
+        let lists = bench.rows(boss, "SHOW LISTS");
+        lists.into_iter().find(|row| row[0] == list).map(|row| row[1].clone()).unwrap()
+    };
+    bench.core.lookup_begun();
+    bench.core.lookup_begun();
+    assert_eq!((count(&mut bench, "dns_names"), count(&mut bench, "dns_queries")), ("0".into(), "2".into()));
+    let until = bench.now + Duration::from_millis(15_900);
+    let addresses = [[10, 0, 0, 1].into(), [10, 0, 0, 2].into()];
+    bench.core.lookup_ended("db.example", &addresses, until);
+    bench.core.lookup_ended("gone.example", &[], bench.now);
+    let rows = [["db.example", "15", "10.0.0.1,10.0.0.2"], ["gone.example", "0", ""]];
+    assert_eq!(bench.rows(boss, "SHOW DNS_HOSTS"), rows);
+    assert_eq!((count(&mut bench, "dns_names"), count(&mut bench, "dns_queries")), ("2".into(), "0".into()));
+    bench.core.reload(Arc::new(snapshot(CONFIG)), bench.now);
+    assert!(bench.rows(boss, "SHOW DNS_HOSTS").is_empty());
+}
