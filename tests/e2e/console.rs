@@ -52,6 +52,22 @@ fn a_console_greets_as_pgbouncer_and_talks_to_psql() {
 }
 
 #[test]
+fn what_a_client_does_not_read_is_seen_in_its_buffers() {
+    let (_postgres, pooler) = scene(|config| config);
+    let mut client = pooler.client("alice");
+    client.send(&message::query("SELECT repeat('x', 100000) FROM generate_series(1, 1000)")).unwrap();
+    let sockets = pooler.until("SOCKETS", |sockets| sockets.filter("user", "alice").sum("send_avail") > 0);
+    let held = sockets.filter("user", "alice").sum("send_avail");
+    assert!(held < 1_000_000, "{held} bytes of a result of a hundred million");
+    let active = pooler.show("ACTIVE_SOCKETS").filter("user", "alice");
+    assert_eq!(active.column("state"), ["cl_active", "sv_active"]);
+    let mut console = pooler.console();
+    let show = [message::extended("SHOW SOCKETS", &[]), message::sync()].concat();
+    let reply = console.exchange(&show).unwrap();
+    assert_eq!((reply.rows().len(), reply.status()), (3, 'I'));
+}
+
+#[test]
 fn the_extended_protocol_works_without_parameters() {
     let (_postgres, pooler) = scene(|config| config);
     let mut console = pooler.console();

@@ -1,6 +1,6 @@
 //! What the core asks for, carried out in the world.
 
-use poolerd::core::{Effect, Origin, Peer};
+use poolerd::core::{Effect, Origin, Peer, Survey};
 
 use crate::port::Port;
 use crate::world::{Opened, SCRATCH, World};
@@ -75,6 +75,12 @@ impl World {
                     }
                 }
                 Effect::Derive { of, recipe } => self.derivations.push((of, recipe)),
+                Effect::Survey(client) => {
+                    self.core.surveyed(Survey::default());
+                    if let Some(port) = self.port(Peer::Client(client)) {
+                        port.pump();
+                    }
+                }
                 Effect::Answer { .. } => self.waiting -= 1,
                 Effect::Reload
                 | Effect::Configured

@@ -98,7 +98,7 @@ impl Worker {
     /// Carries out what the control socket asks for; the effects are applied by the caller.
     pub(crate) fn serve_control(&mut self, now: Instant) {
         let Some(control) = &mut self.control else { return };
-        control.serve(&mut self.core, now);
+        control.serve(&mut self.core, &self.sessions, now);
         if let Some(at) = control.schedule_beat(now) {
             self.timers.schedule(at, Tick::Heartbeat);
         }

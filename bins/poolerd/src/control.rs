@@ -23,7 +23,8 @@ use sluice_wire::pg::error::ErrorResponse;
 
 use crate::config::Snapshot;
 use crate::core::pressure::Pressure;
-use crate::core::{Cell, ControlId, Core, Event, Outcome, Table};
+use crate::core::{Cell, ControlId, Core, Event, Outcome, Table, wants_survey};
+use crate::session::Sessions;
 
 /// Permissions of the socket file.
 const MODE: u32 = 0o660;
@@ -98,10 +99,10 @@ impl ControlSocket {
     }
 
     /// Carries out what has been asked for.
-    pub(crate) fn serve(&mut self, core: &mut Core, now: Instant) {
+    pub(crate) fn serve(&mut self, core: &mut Core, sessions: &Sessions, now: Instant) {
         while let Some(event) = self.control.next_event() {
             match event {
-                socket::Event::Line(key, line) => self.request(core, key, &line, now),
+                socket::Event::Line(key, line) => self.request(core, sessions, key, &line, now),
                 socket::Event::Gone(key) => {
                     core.control_gone(ControlId(key));
                     self.watchers.retain(|&watcher| watcher != key);
@@ -111,7 +112,7 @@ impl ControlSocket {
         }
     }
 
-    fn request(&mut self, core: &mut Core, key: Key, line: &[u8], now: Instant) {
+    fn request(&mut self, core: &mut Core, sessions: &Sessions, key: Key, line: &[u8], now: Instant) {
         let request = match Request::parse(line) {
             Ok(request) => request,
             Err(error) => return self.end(key, &Reply::error(error)),
@@ -121,6 +122,9 @@ impl ControlSocket {
         }
         if request.cmd.trim().eq_ignore_ascii_case("watch") {
             return self.watch(core, key, now);
+        }
+        if wants_survey(&request.cmd) {
+            core.surveyed(sessions.survey());
         }
         let mut lines = Vec::new();
         match core.command(ControlId(key), &request.cmd, now) {

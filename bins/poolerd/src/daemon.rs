@@ -376,6 +376,10 @@ impl Worker {
                     let snapshot = Arc::clone(self.core.config());
                     self.adopt(&snapshot);
                 }
+                Effect::Survey(client) => {
+                    self.core.surveyed(self.sessions.survey());
+                    self.sessions.unblock(Peer::Client(client));
+                }
                 Effect::Suspend => {
                     let patience = self.core.config().global.suspend_timeout;
                     self.await_flush(patience.map(|patience| now + patience), now);

@@ -15,7 +15,7 @@ use sluice_unix::conn::{Conn, Drained, Flush, Read};
 use sluice_unix::poller::Readiness;
 use sluice_unix::slab::Key;
 
-use crate::core::{ClientId, Core, Op, Origin, Outbox, Peer, ServerId, Taken, Then};
+use crate::core::{ClientId, Core, Held, Op, Origin, Outbox, Peer, ServerId, Survey, Taken, Then};
 
 /// Output a client may owe us before its own requests wait: a chunk of its server's replies and what we add to it.
 const OWN_PENDING_MAX: usize = 256 * 1024;
@@ -61,11 +61,23 @@ impl Links {
         self.links.get_mut(key.index as usize)?.as_mut().filter(|link| link.generation == key.generation)
     }
 
+    fn iter(&self) -> impl Iterator<Item = (Key, &Link)> {
+        self.links.iter().enumerate().filter_map(|(at, link)| {
+            let link = link.as_ref()?;
+            Some((Key { index: at as u32, generation: link.generation }, link))
+        })
+    }
+
     fn unsent(&self) -> impl Iterator<Item = Key> {
-        let links = self.links.iter().enumerate().filter_map(|(at, link)| Some((at, link.as_ref()?)));
-        links
-            .filter(|(_, link)| link.conn.has_pending())
-            .map(|(at, link)| Key { index: at as u32, generation: link.generation })
+        self.iter().filter(|(_, link)| link.conn.has_pending()).map(|(key, _)| key)
+    }
+
+    /// What is held for each, where there is something.
+    fn held(&self) -> impl Iterator<Item = (Key, Held)> {
+        let all = self.iter().map(|(key, link)| {
+            (key, Held { input: link.conn.input().len(), output: link.conn.pending_len() })
+        });
+        all.filter(|&(_, held)| held != Held::default())
     }
 
     pub(crate) fn remove(&mut self, key: Key) -> Option<Link> {
@@ -152,6 +164,13 @@ impl Sessions {
     pub(crate) fn unsent(&self) -> Vec<Peer> {
         let clients = self.clients.unsent().map(|key| Peer::Client(ClientId(key)));
         clients.chain(self.servers.unsent().map(|key| Peer::Server(ServerId(key)))).collect()
+    }
+
+    /// What the buffers hold.
+    pub(crate) fn survey(&self) -> Survey {
+        let clients = self.clients.held().map(|(key, held)| (Peer::Client(ClientId(key)), held));
+        let servers = self.servers.held().map(|(key, held)| (Peer::Server(ServerId(key)), held));
+        clients.chain(servers).collect()
     }
 
     /// The core lets the connection go on.

@@ -4,6 +4,7 @@
 //! message always precedes the close that follows it. Ranges of the chunk given to an input entry are relayed without
 //! a copy; they are valid only until the shell has applied the outbox of that entry.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -198,6 +199,8 @@ pub enum Effect {
     Reload,
     /// SET has changed the configuration: what the shell itself does by it has to follow.
     Configured,
+    /// Tell what the shell's buffers hold (`surveyed`), then pump the client.
+    Survey(ClientId),
     /// Flush everything, then call `flushed`; call `flush_expired` for what is not flushed in `suspend_timeout`.
     Suspend,
     /// The answer to a command of the control socket that had to wait.
@@ -212,6 +215,18 @@ pub enum Effect {
     /// A row for whoever watches the control socket.
     Publish(Box<super::pressure::Pressure>),
 }
+
+/// What the shell holds for a connection, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Received and not used up.
+    pub input: usize,
+    /// Not sent yet.
+    pub output: usize,
+}
+
+/// Connections for which the shell holds something.
+pub type Survey = HashMap<Peer, Held>;
 
 /// Who waits for keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -52,9 +52,11 @@ use sluice_unix::timers::Timers;
 pub use self::client::{Address, ClientState};
 pub use self::console::{
     Argument, COMMANDS, Cell, Column, Command, Done, Outcome, Privilege, Row, SHOWS, Show, Table, Type,
+    wants_survey,
 };
 pub use self::effect::{
-    Derivation, Effect, Endpoint, ListenerScope, Op, Origin, Outbox, Peer, Taken, Then, Unreachable,
+    Derivation, Effect, Endpoint, Held, ListenerScope, Op, Origin, Outbox, Peer, Survey, Taken, Then,
+    Unreachable,
 };
 pub use self::log::{ConnectionName, Event, Level, LogLine, Side};
 pub use self::server::ServerState;

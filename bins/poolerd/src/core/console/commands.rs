@@ -143,12 +143,17 @@ pub(super) fn read(text: &str) -> Result<Request, ErrorResponse> {
 pub(super) fn columns(request: &Request) -> Option<&'static [Column]> {
     match request {
         Request::Show(show) => match show.kind {
-            ShowKind::Rows(columns, _) => Some(columns),
+            ShowKind::Rows(columns, _) | ShowKind::Surveyed(columns, _) => Some(columns),
             ShowKind::Help | ShowKind::Unsupported => None,
         },
         Request::ShowFaked(at) => Some(faked_column(*at)),
         Request::SetFaked | Request::Set { .. } | Request::Command { .. } => None,
     }
+}
+
+/// Does it show what the shell's buffers hold?
+pub(super) fn shows_buffers(request: &Request) -> bool {
+    matches!(request, Request::Show(show) if matches!(show.kind, ShowKind::Surveyed(..)))
 }
 
 impl Core {
@@ -182,6 +187,10 @@ impl Core {
         match request {
             Request::Show(show) => match show.kind {
                 ShowKind::Rows(columns, rows) => Outcome::Rows(Table { columns, rows: rows(self, now) }),
+                ShowKind::Surveyed(columns, rows) => {
+                    let survey = self.console.survey.take().unwrap_or_default();
+                    Outcome::Rows(Table { columns, rows: rows(self, &survey, now) })
+                }
                 ShowKind::Help => Outcome::Done(Done { tag: "SHOW".into(), notice: Some(help()) }),
                 ShowKind::Unsupported => Outcome::Error(ErrorResponse::new(
                     Severity::Error,

@@ -23,13 +23,14 @@ use sluice_wire::pg::backend::{self, TransactionStatus};
 use sluice_wire::pg::error::ErrorResponse;
 
 use super::client::{Address, ClientState};
-use super::effect::Peer;
+use super::effect::{Peer, Survey};
 use super::route::{CONSOLE, check_database_clients, violation};
 use super::stats::Stats;
 use super::{ClientId, Core, DatabaseId, UserId};
 use crate::config::AuthType;
 
 pub use commands::{Argument, COMMANDS, Command, Done, Outcome, Privilege};
+pub use session::wants_survey;
 pub use shows::{SHOWS, Show};
 pub use table::{Cell, Column, Row, Table, Type};
 
@@ -58,6 +59,8 @@ pub(super) struct State {
     pub(super) stats: Stats,
     /// Commands that are not answered yet, oldest first.
     waiting: Vec<(Asker, Wait)>,
+    /// What the shell's buffers hold, for the command that shows it.
+    survey: Option<Survey>,
     /// Whose SUSPEND it is; it ends with its console.
     pub(super) suspender: Option<Asker>,
     /// Databases that are paused because of KILL: plain RESUME lets them go on as well.

@@ -18,7 +18,7 @@ use super::parse::Request;
 use super::table::{self, Format, Row};
 use super::wait::Asker;
 use crate::core::client::{ClientState, Departure};
-use crate::core::effect::{Effect, Peer};
+use crate::core::effect::{Effect, Peer, Survey};
 use crate::core::requests::{Message, Step};
 use crate::core::{ClientId, Core};
 
@@ -92,6 +92,7 @@ impl Core {
                 Ok(())
             }
             _ if skipping => Ok(()),
+            tag if self.must_be_surveyed(id, tag, body) => return Step::Blocked,
             frontend::QUERY => {
                 let Ok(text) = frontend::read_query(body) else { return self.broken(id, "Query", now) };
                 self.console_query(id, text, now);
@@ -127,10 +128,36 @@ impl Core {
                 return Step::Closed;
             }
         };
+        self.console.survey = None;
         if let Err(error) = outcome {
             self.console_error(id, &error, Manner::Extended);
         }
         Step::Used(header.total())
+    }
+
+    /// Does the message show what the shell's buffers hold, and is that still to be asked?
+    fn must_be_surveyed(&mut self, id: ClientId, tag: u8, body: &[u8]) -> bool {
+        let session = self.console.sessions.get(&id);
+        let shows = match tag {
+            frontend::QUERY => {
+                frontend::read_query(body).is_ok_and(|text| wants_survey(&String::from_utf8_lossy(text)))
+            }
+            frontend::EXECUTE => Execute::read(body)
+                .ok()
+                .and_then(|execute| session?.portals.get(execute.portal))
+                .is_some_and(|portal| portal.rows.is_none() && commands::shows_buffers(&portal.request)),
+            _ => false,
+        };
+        let asks = shows && self.console.survey.is_none();
+        if asks {
+            self.effects.push_back(Effect::Survey(id));
+        }
+        asks
+    }
+
+    /// The shell tells what its buffers hold, for the command that is given next.
+    pub fn surveyed(&mut self, survey: Survey) {
+        self.console.survey = Some(survey);
     }
 
     fn broken(&mut self, id: ClientId, what: &str, now: Instant) -> Step {
@@ -333,6 +360,12 @@ impl Session {
             error(SqlState::INVALID_SQL_STATEMENT_NAME, text)
         })
     }
+}
+
+/// Does the command show what the shell's buffers hold? Then it is to be given after [`Core::surveyed`].
+#[must_use]
+pub fn wants_survey(command: &str) -> bool {
+    commands::read(command).is_ok_and(|request| commands::shows_buffers(&request))
 }
 
 fn error(sqlstate: SqlState, text: impl Into<std::borrow::Cow<'static, str>>) -> ErrorResponse {

@@ -7,7 +7,7 @@ use super::table::{Cell, Column, Row};
 use crate::core::client::{Address, Client, ClientState};
 use crate::core::route::CONSOLE;
 use crate::core::server::{Server, ServerState};
-use crate::core::{ClientId, Core, ServerId};
+use crate::core::{ClientId, Core, Held, Peer, ServerId, Survey};
 
 pub(super) const CLIENTS: &[Column] = columns![
     "type" Text, "user" Text, "database" Text, "replication" Text, "state" Text, "addr" Text, "port" Int4,
@@ -47,27 +47,33 @@ struct Socket<'a> {
 }
 
 pub(super) fn clients(core: &Core, now: Instant) -> Vec<Row> {
-    let all = core.sorted_clients().into_iter().filter(|client| client.state != ClientState::Login);
-    all.map(|client| core.client_row(client, client_state(client.state), now).0).collect()
+    let all = core.sorted_clients().into_iter().map(|(_, client)| client);
+    all.filter(|client| client.state != ClientState::Login)
+        .map(|client| core.client_row(client, client_state(client.state), now).0)
+        .collect()
 }
 
 pub(super) fn servers(core: &Core, _: Instant) -> Vec<Row> {
     core.sorted_servers()
         .into_iter()
-        .map(|server| core.server_row(server, server_state(server.state)).0)
+        .map(|(_, server)| core.server_row(server, server_state(server.state)).0)
         .collect()
 }
 
-pub(super) fn sockets(core: &Core, now: Instant) -> Vec<Row> {
-    core.socket_rows(now, |_| true, |_| true)
+pub(super) fn sockets(core: &Core, survey: &Survey, now: Instant) -> Vec<Row> {
+    core.socket_rows(survey, now, |_, _| true, |_, _| true)
 }
 
-/// Those that have something under way. (The buffers PgBouncer looks at are the shell's, not ours.)
-pub(super) fn active_sockets(core: &Core, now: Instant) -> Vec<Row> {
+/// Those that have something under way, or in a buffer.
+pub(super) fn active_sockets(core: &Core, survey: &Survey, now: Instant) -> Vec<Row> {
     core.socket_rows(
+        survey,
         now,
-        |client| matches!(client.state, ClientState::Active | ClientState::Waiting) || client.rest_left > 0,
-        |server| !server.outstanding.is_empty() || server.rest_left > 0,
+        |client, held| {
+            let active = matches!(client.state, ClientState::Active | ClientState::Waiting);
+            active || client.rest_left > 0 || held != Held::default()
+        },
+        |server, held| !server.outstanding.is_empty() || server.rest_left > 0 || held != Held::default(),
     )
 }
 
@@ -126,35 +132,42 @@ impl Core {
         }
     }
 
-    fn sorted_clients(&self) -> Vec<&Client> {
-        let mut all: Vec<&Client> = self.clients.iter().map(|(_, client)| client).collect();
-        all.sort_by_key(|client| client.serial);
+    fn sorted_clients(&self) -> Vec<(ClientId, &Client)> {
+        let mut all: Vec<_> = self.clients.iter().map(|(key, client)| (ClientId(key), client)).collect();
+        all.sort_by_key(|(_, client)| client.serial);
         all
     }
 
-    fn sorted_servers(&self) -> Vec<&Server> {
-        let mut all: Vec<&Server> = self.servers.iter().map(|(_, server)| server).collect();
-        all.sort_by_key(|server| server.serial);
+    fn sorted_servers(&self) -> Vec<(ServerId, &Server)> {
+        let mut all: Vec<_> = self.servers.iter().map(|(key, server)| (ServerId(key), server)).collect();
+        all.sort_by_key(|(_, server)| server.serial);
         all
     }
 
     fn socket_rows(
         &self,
+        survey: &Survey,
         now: Instant,
-        wanted_client: impl Fn(&Client) -> bool,
-        wanted_server: impl Fn(&Server) -> bool,
+        wanted_client: impl Fn(&Client, Held) -> bool,
+        wanted_server: impl Fn(&Server, Held) -> bool,
     ) -> Vec<Row> {
-        let extended = |(mut row, rest_left): (Row, usize)| {
-            row.extend([0, 0, rest_left, 0, 0, 0, 0].map(Cell::count));
+        let held = |peer| survey.get(&peer).copied().unwrap_or_default();
+        // Nothing is parsed ahead of what is sent, so the positions of PgBouncer's buffer are where it begins or ends.
+        let extended = |(mut row, rest_left): (Row, usize), held: Held| {
+            row.extend([held.input, 0, rest_left, 0, 0, held.input, held.output].map(Cell::count));
             row
         };
-        let clients = self.sorted_clients().into_iter().filter(|client| wanted_client(client));
-        let servers = self.sorted_servers().into_iter().filter(|server| wanted_server(server));
-        let clients = clients
-            .filter_map(|client| client_list(client.state).map(|state| self.client_row(client, state, now)));
-        let servers = servers
-            .filter_map(|server| server_list(server.state).map(|state| self.server_row(server, state)));
-        clients.chain(servers).map(extended).collect()
+        let clients = self.sorted_clients().into_iter().filter_map(|(id, client)| {
+            let held = held(Peer::Client(id));
+            let state = client_list(client.state).filter(|_| wanted_client(client, held))?;
+            Some(extended(self.client_row(client, state, now), held))
+        });
+        let servers = self.sorted_servers().into_iter().filter_map(|(id, server)| {
+            let held = held(Peer::Server(id));
+            let state = server_list(server.state).filter(|_| wanted_server(server, held))?;
+            Some(extended(self.server_row(server, state), held))
+        });
+        clients.chain(servers).collect()
     }
 
     fn client_row(&self, client: &Client, state: &'static str, now: Instant) -> (Row, usize) {

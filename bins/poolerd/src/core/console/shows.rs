@@ -8,7 +8,7 @@ use super::commands::Privilege;
 use super::table::{Cell, Column, Row};
 use super::{show_pools, show_sockets, show_stats};
 use crate::config::command::VERSION;
-use crate::core::Core;
+use crate::core::{Core, Survey};
 
 /// One SHOW command.
 #[derive(Debug)]
@@ -27,6 +27,8 @@ pub struct Show {
 pub(super) enum ShowKind {
     /// With rows.
     Rows(&'static [Column], fn(&Core, Instant) -> Vec<Row>),
+    /// With rows that tell of the shell's buffers.
+    Surveyed(&'static [Column], fn(&Core, &Survey, Instant) -> Vec<Row>),
     /// With the usage, as a notice.
     Help,
     /// Not yet.
@@ -38,7 +40,7 @@ impl Show {
     #[must_use]
     pub fn columns(&self) -> Option<&'static [Column]> {
         match self.kind {
-            Rows(columns, _) => Some(columns),
+            Rows(columns, _) | Surveyed(columns, _) => Some(columns),
             Help | Unsupported => None,
         }
     }
@@ -67,10 +69,10 @@ macro_rules! shows {
     };
 }
 
-use ShowKind::{Help, Rows, Unsupported};
+use ShowKind::{Help, Rows, Surveyed, Unsupported};
 
 shows! {
-    "ACTIVE_SOCKETS", Stats, Rows(show_sockets::SOCKETS, show_sockets::active_sockets),
+    "ACTIVE_SOCKETS", Stats, Surveyed(show_sockets::SOCKETS, show_sockets::active_sockets),
         "Connections with something under way.";
     "CLIENTS", Stats, Rows(show_sockets::CLIENTS, show_sockets::clients), "Client connections.";
     "CONFIG", Stats, Rows(CONFIG, config), "Settings in force.";
@@ -86,7 +88,7 @@ shows! {
     "PEER_POOLS", Stats, Rows(PEER_POOLS, nothing), "Pools of connections to peers; always empty.";
     "POOLS", Stats, Rows(show_pools::POOLS, show_pools::pools), "Pools: clients and servers by state.";
     "SERVERS", Stats, Rows(show_sockets::CLIENTS, show_sockets::servers), "Server connections.";
-    "SOCKETS", Stats, Rows(show_sockets::SOCKETS, show_sockets::sockets), "All connections.";
+    "SOCKETS", Stats, Surveyed(show_sockets::SOCKETS, show_sockets::sockets), "All connections.";
     "STATE", Stats, Rows(STATE, state), "Whether the pooler is active, paused or suspended.";
     "STATS", Stats, Rows(show_stats::STATS, show_stats::stats), "Totals and averages by database.";
     "STATS_AVERAGES", Stats, Rows(show_stats::AVERAGES, show_stats::averages), "Averages by database.";

@@ -94,6 +94,7 @@ impl Core {
         if self.console.sessions.remove(&id).is_none() {
             return;
         }
+        self.console.survey = None;
         self.forget_wait(Asker::Console(id), now);
     }
 

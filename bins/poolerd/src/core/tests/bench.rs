@@ -12,7 +12,7 @@ use sluice_wire::pg::{backend, frontend, startup};
 
 use crate::config::{self, Overrides, Snapshot};
 use crate::core::{
-    Address, ClientId, ControlId, Core, Effect, Origin, Outcome, Peer, Seeds, ServerId, Taken, Then,
+    Address, ClientId, ControlId, Core, Effect, Origin, Outcome, Peer, Seeds, ServerId, Survey, Taken, Then,
 };
 
 pub(in crate::core) const CONFIG: &str = "
@@ -47,6 +47,8 @@ pub(in crate::core) struct Bench {
     pub(in crate::core) log: Vec<String>,
     /// Effects a shell acts on, by name.
     pub(in crate::core) asked: Vec<String>,
+    /// What a shell's buffers would hold.
+    pub(in crate::core) held: Survey,
 }
 
 pub(in crate::core) fn snapshot(text: &str) -> Snapshot {
@@ -83,6 +85,7 @@ impl Bench {
             connecting: Vec::new(),
             log: Vec::new(),
             asked: Vec::new(),
+            held: Survey::new(),
         }
     }
 
@@ -202,6 +205,10 @@ impl Bench {
                 Effect::Answer { control, outcome } => {
                     let outcome = outcome.map_err(|error| error.message);
                     self.asked.push(format!("answer {}: {outcome:?}", control.0.index));
+                }
+                Effect::Survey(client) => {
+                    self.core.surveyed(self.held.clone());
+                    self.pump(Peer::Client(client));
                 }
                 Effect::Derive { of, recipe } => self.core.derived(of, Some(recipe.derive()), self.now),
                 Effect::Publish(_) => {}

@@ -1,6 +1,7 @@
 //! What is shown: names, order and types of columns exactly, and the facts of a small scene.
 
 use super::*;
+use crate::core::Held;
 use crate::core::console::{SHOWS, Show, Type};
 
 /// Columns by SHOW command, with the letter of each type: text, int4, int8 (q), numeric, bytea.
@@ -248,4 +249,31 @@ fn names_of_servers_are_shown_until_they_are_configured_no_more() {
     assert_eq!((count(&mut bench, "dns_names"), count(&mut bench, "dns_queries")), ("2".into(), "0".into()));
     bench.core.reload(Arc::new(snapshot(CONFIG)), bench.now);
     assert!(bench.rows(boss, "SHOW DNS_HOSTS").is_empty());
+}
+
+#[test]
+fn sockets_show_what_the_buffers_hold() {
+    let mut bench = Bench::new();
+    let boss = bench.console("boss");
+    let (ann, server) = bench.busy("one");
+    let idle = bench.client("one");
+    let columns = |rows: Vec<Vec<String>>| -> Vec<(String, String)> {
+        rows.into_iter().map(|row| (row[1].clone(), row[21..].join(" "))).collect()
+    };
+    let nothing = |user: &str| (user.to_owned(), "0 0 0 0 0 0 0".to_owned());
+    let rows = columns(bench.rows(boss, "SHOW SOCKETS"));
+    assert_eq!(rows, ["boss", "ann", "ann", "ann"].map(nothing));
+
+    bench.held.insert(Peer::Client(ann), Held { input: 0, output: 300 });
+    bench.held.insert(Peer::Server(server), Held { input: 70, output: 8 });
+    let held = |text: &str| ("ann".to_owned(), text.to_owned());
+    let rows = columns(bench.rows(boss, "SHOW SOCKETS"));
+    let ours = [held("0 0 0 0 0 0 300"), nothing("ann"), held("70 0 0 0 0 70 8")];
+    assert_eq!(rows[1..], ours);
+    // An idle connection becomes active by a byte in a buffer.
+    assert_eq!(bench.rows(boss, "SHOW ACTIVE_SOCKETS").len(), 2, "the transaction's two ends");
+    bench.held.insert(Peer::Client(idle), Held { input: 1, output: 0 });
+    assert_eq!(bench.rows(boss, "SHOW ACTIVE_SOCKETS").len(), 3);
+    bench.held.clear();
+    assert_eq!(bench.rows(boss, "SHOW ACTIVE_SOCKETS").len(), 1, "and each survey is used once");
 }
