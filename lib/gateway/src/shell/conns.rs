@@ -37,6 +37,8 @@ const FREE_BUFS: usize = 256;
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) conn: Conn,
+    /// Bytes it holds for its peer, as they are counted in the sum of all.
+    counted: u32,
     /// Kept bytes the machine has seen and could not use: it is asked again when there are more.
     judged: u32,
     /// The machine wants to be asked only after an `Effect::Pump`.
@@ -52,6 +54,15 @@ pub(super) struct Link {
     shut: bool,
 }
 
+impl Link {
+    /// Brings the sum up to date with what this connection holds now.
+    fn count(&mut self, sum: &mut usize) {
+        let now = self.conn.pending_len() as u32;
+        *sum = *sum - self.counted as usize + now as usize;
+        self.counted = now;
+    }
+}
+
 /// All connections of a worker, and the buffers they share.
 #[derive(Debug)]
 pub(super) struct Conns {
@@ -61,6 +72,8 @@ pub(super) struct Conns {
     pub(super) scratch: Vec<u8>,
     gather: Vec<u8>,
     runnable: VecDeque<End>,
+    /// Bytes all connections hold for peers that are slow to take them.
+    pending: usize,
     /// Connections that broke, or could not take all, while something was sent to them.
     troubled: Vec<(End, Trouble)>,
 }
@@ -93,6 +106,7 @@ impl Conns {
             scratch: vec![0; SCRATCH_BYTES],
             gather: Vec::new(),
             runnable: VecDeque::new(),
+            pending: 0,
             troubled: Vec::new(),
         }
     }
@@ -114,6 +128,7 @@ impl Conns {
     pub(super) fn insert(&mut self, end: End, conn: Conn, connecting: bool) {
         let link = Link {
             conn,
+            counted: 0,
             judged: 0,
             blocked: false,
             queued: false,
@@ -128,12 +143,14 @@ impl Conns {
 
     pub(super) fn remove(&mut self, end: End) -> Option<Link> {
         let (side, key) = self.side(end);
-        side.remove(key)
+        let link = side.remove(key)?;
+        self.pending -= link.counted as usize;
+        Some(link)
     }
 
-    /// Bytes held for slow peers, about.
-    pub(super) fn buffered(&self) -> usize {
-        self.bufs.taken() * BUF_BYTES
+    /// Bytes held for peers that are slow to take them.
+    pub(super) fn pending(&self) -> usize {
+        self.pending
     }
 
     /// Notes that the connection has something to do this turn.
@@ -211,7 +228,9 @@ impl Conns {
         };
         let Some(link) = side.get_mut(key) else { return };
         let before = link.conn.pending_len();
-        match link.conn.flush(&mut self.bufs) {
+        let flushed = link.conn.flush(&mut self.bufs);
+        link.count(&mut self.pending);
+        match flushed {
             Ok(Flush::Done) => {
                 if std::mem::take(&mut link.shut) {
                     let _ = link.conn.shutdown_write();
@@ -429,6 +448,7 @@ impl Conns {
             [op] => conn.send_bytes(&mut self.bufs, bytes_of(op, outbox, chunk)),
             ops => send_several(conn, &mut self.bufs, &mut self.gather, ops, outbox, chunk),
         };
+        link.count(&mut self.pending);
         match sent {
             Ok(Sent::All) => {}
             Ok(Sent::Queued) => self.troubled.push((to, Trouble::Full)),

@@ -381,7 +381,7 @@ impl<G: Gate> Shell<G> {
 
     /// Gives everybody who has something to do one turn.
     pub fn run_queued(&mut self, now: Instant) {
-        self.gateway.set_buffered(self.conns.buffered());
+        self.gateway.set_buffered(self.conns.pending());
         for _ in 0..self.conns.runnable_len() {
             let Some(end) = self.conns.next_runnable() else { break };
             self.conns.pump(&mut self.gateway, end, now);
