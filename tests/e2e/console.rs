@@ -55,7 +55,7 @@ fn a_console_greets_as_pgbouncer_and_talks_to_psql() {
 fn what_a_client_does_not_read_is_seen_in_its_buffers() {
     let (_postgres, pooler) = scene(|config| config);
     let mut client = pooler.client("alice");
-    client.send(&message::query("SELECT repeat('x', 100000) FROM generate_series(1, 1000)")).unwrap();
+    client.send(&query("SELECT repeat('x', 100000) FROM generate_series(1, 1000)")).unwrap();
     let sockets = pooler.until("SOCKETS", |sockets| sockets.filter("user", "alice").sum("send_avail") > 0);
     let held = sockets.filter("user", "alice").sum("send_avail");
     assert!(held < 1_000_000, "{held} bytes of a result of a hundred million");
