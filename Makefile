@@ -23,7 +23,7 @@ help:  ## list the targets
 build:  ## build the release programs
 	$(CARGO) build --release --locked $(addprefix -p ,$(programs))
 
-run:  ## PostgreSQL and poolerd on 127.0.0.1:6432, in run/, until Ctrl-C
+run:  ## PostgreSQL, poolerd, an example service and throttle-proxy on 127.0.0.1, until Ctrl-C
 	@scripts/run
 
 test:  ## run every test, real PostgreSQL and drivers included
