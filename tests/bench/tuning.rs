@@ -69,7 +69,7 @@ struct Contender {
 
 /// Measures all chosen rows and prints the table.
 pub(crate) fn run(pgtune: &str, choice: &Choice) -> Value {
-    let trial = Trial::system();
+    let trial = Trial::system().durable();
     let stock = std::fs::read_to_string(trial.data().join("postgresql.conf")).unwrap();
     let printed = printed(pgtune, &trial);
     let contenders = [

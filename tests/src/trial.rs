@@ -17,6 +17,16 @@ pub struct Trial {
     directory: TempDir,
     bin: PathBuf,
     libraries: Option<PathBuf>,
+    durability: Durability,
+}
+
+/// Whether what a server writes is to survive the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Durability {
+    /// The server waits for the disk, as it does for people.
+    Real,
+    /// Nobody will read it again.
+    None,
 }
 
 /// A server that runs on a configuration. Dropping it stops it at once.
@@ -40,7 +50,7 @@ impl Trial {
 
     fn new(account: Account, bin: PathBuf, libraries: Option<PathBuf>) -> Trial {
         let directory = account.directory();
-        let mut trial = Trial { account, directory, bin, libraries };
+        let mut trial = Trial { account, directory, bin, libraries, durability: Durability::None };
         if !trial.account.reaches(&trial.bin.join("postgres")) {
             trial.bring_near();
         }
@@ -58,6 +68,11 @@ impl Trial {
         let output = initdb.output().unwrap();
         assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
         trial
+    }
+
+    /// Servers wait for the disk from now on, for what is measured.
+    pub fn durable(self) -> Trial {
+        Trial { durability: Durability::Real, ..self }
     }
 
     /// Copies the installation to where the account can reach it.
@@ -117,6 +132,9 @@ impl Trial {
             "listen_addresses=".to_owned(),
         ] {
             command.args(["-c", &setting]);
+        }
+        if self.durability == Durability::None {
+            command.args(["-c", "fsync=off"]);
         }
         let process = Process::spawn(command, Signal::SIGQUIT);
         if process.log().wait("database system is ready to accept connections").is_none() {

@@ -9,8 +9,8 @@ mod boot;
 mod poolers;
 
 use boot::pgtune;
-use sluice_tests::Postgres;
 use sluice_tests::trial::Trial;
+use sluice_tests::{Postgres, build};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
@@ -112,6 +112,28 @@ fn a_yaml_parser_reads_kubernetes_and_patroni() {
             python.args(["-c", &script]);
             let parsed: BTreeMap<String, String> = serde_json::from_str(&fed(python, &text)).unwrap();
             assert_eq!(parsed, settings, "{format}");
+        }
+    }
+}
+
+#[test]
+fn throttle_proxy_takes_its_keys() {
+    for machine in
+        ["--memory 2GB --cpus 4 --pool-size 50 --explain", "--memory 64GB --cpus 64 --app-processes 16"]
+    {
+        for wait in ["3", "5", "3.4", "60"] {
+            let keys = pgtune(&format!("{machine} --http-timeout {wait} --format throttle"));
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(
+                file.path(),
+                format!("{keys}origin = http://127.0.0.1:3000\n[route api]\nmatch_path = /api\n"),
+            )
+            .unwrap();
+            let mut check = Command::new(build::program("throttle-proxy"));
+            check.args(["-t", "-c"]).arg(file.path());
+            let output = check.output().unwrap();
+            let err = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success() && err.is_empty(), "{err}\n{keys}");
         }
     }
 }

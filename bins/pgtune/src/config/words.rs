@@ -91,9 +91,9 @@ words! {
     Env = "env",
     /// Section `[pgbouncer]` of poolerd.ini or pgbouncer.ini.
     Ini = "ini",
-    /// Fragment of throttle-proxy.ini.
+    /// Keys of throttle-proxy.ini.
     Throttle = "throttle",
-    /// Fragment of breaker-proxy.ini.
+    /// Keys of breaker-proxy.ini.
     Breaker = "breaker",
     /// Kernel parameters.
     Sysctl = "sysctl",

@@ -26,7 +26,12 @@ pub(super) fn env(plan: &Plan, reasons: Reasons) -> String {
 
 /// A section of an ini file. Comments have lines of their own: behind a value they would be part of it.
 pub(super) fn section(name: &str, lines: &[Line], reasons: Reasons) -> String {
-    let mut text = format!("[{name}]\n");
+    format!("[{name}]\n{}", keys(lines, reasons))
+}
+
+/// Keys without a section: for the top of a file.
+pub(super) fn keys(lines: &[Line], reasons: Reasons) -> String {
+    let mut text = String::new();
     for line in lines {
         reason(&mut text, line.name, &line.rule, reasons);
         let _ = writeln!(text, "{} = {}", line.name, line.amount);
@@ -37,7 +42,7 @@ pub(super) fn section(name: &str, lines: &[Line], reasons: Reasons) -> String {
 /// The comment above a line that is no setting of PostgreSQL.
 pub(super) fn reason(text: &mut String, name: &str, rule: &str, reasons: Reasons) {
     if reasons == Reasons::Given {
-        if !text.is_empty() && !text.ends_with("]\n") {
+        if !text.is_empty() {
             text.push('\n');
         }
         for line in explain::lines(name, &format!("{name}: {rule}")) {
