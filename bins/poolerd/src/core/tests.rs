@@ -3,6 +3,7 @@
 pub(in crate::core) mod bench;
 mod cancels;
 mod copy;
+mod failures;
 mod servers;
 
 use sluice_wire::pg::backend::{self, TransactionStatus};
