@@ -69,6 +69,18 @@ impl Log {
         }
     }
 
+    /// Waits until the writer has ended, so that all it said is here: its exit may be seen before its last line.
+    pub fn wait_end(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        let (lock, changed) = &*self.shared;
+        let mut lines = lock.lock().unwrap();
+        while !lines.ended {
+            let left = deadline.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "the log of a program that has ended goes on");
+            lines = changed.wait_timeout(lines, left).unwrap().0;
+        }
+    }
+
     fn change(&self, change: impl FnOnce(&mut Lines)) {
         let (lock, changed) = &*self.shared;
         change(&mut lock.lock().unwrap());

@@ -124,6 +124,9 @@ impl Pooler {
             if pooler.notify.wait("READY=1", || pooler.process.running() && !serves()) || serves() {
                 return pooler;
             }
+            if !pooler.process.running() {
+                pooler.log().wait_end();
+            }
             assert!(
                 pooler.log().contains("in use") || pooler.log().contains("AddrInUse"),
                 "the pooler did not become ready:\n{}",
@@ -137,6 +140,7 @@ impl Pooler {
     pub fn refused(config: &Config) -> (ExitStatus, Log) {
         let mut pooler = Pooler::launch(config);
         let status = pooler.process.wait(PATIENCE).expect("a pooler that refuses its configuration");
+        pooler.log().wait_end();
         (status, pooler.log().clone())
     }
 
