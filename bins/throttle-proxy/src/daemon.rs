@@ -131,8 +131,17 @@ impl Worker {
 pub fn prepare(snapshot: &Snapshot) -> Result<Prepared, String> {
     let routes = Routes::new(snapshot.routes.clone());
     let config = Config::new(PROGRAM, snapshot.global.gateway(), routes);
-    let config = config.map_err(|wrong| format!("{} {}", wrong.key, wrong.text))?;
-    Prepared::new(config, rows(snapshot))
+    let config = config.map_err(|wrong| format!("{} {}", wrong.key, wrong.text));
+    config.and_then(|config| Prepared::new(config, rows(snapshot))).map_err(|text| placed(snapshot, text))
+}
+
+/// The text, which begins with a key, with the place where the file sets that key.
+fn placed(snapshot: &Snapshot, text: String) -> String {
+    let key = text.split([' ', ':']).next().unwrap_or_default();
+    match snapshot.place(key) {
+        Some(place) => format!("{text} ({place})"),
+        None => text,
+    }
 }
 
 fn control_place(snapshot: &Snapshot) -> ControlPlace {

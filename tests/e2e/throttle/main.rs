@@ -229,6 +229,10 @@ fn a_configuration_that_is_wrong_names_file_line_and_key() {
         ("max_requests = 1\nwindow_ms = 0\n", "invalid value \"0\" for window_ms"),
         ("max_requests = 1\nmax_requests = 99999999999999999999\n", "invalid value"),
         ("max_requests = 1\nbalance = best\n", "balance is not a balance: best"),
+        (
+            "max_requests = 1\ntls_cert_file = /nonexistent.pem\ntls_key_file = /nonexistent.key\n",
+            "tls_cert_file: cannot read /nonexistent.pem",
+        ),
         ("max_requests = 1\n[route a]\n", ""),
     ] {
         std::fs::write(&path, text).unwrap();
