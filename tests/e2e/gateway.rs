@@ -1,6 +1,8 @@
 //! The gateway of the HTTP programs as a process, here throttle-proxy without limits: bytes on real sockets, memory,
 //! encryption, identity, drain.
 
+#![expect(clippy::unwrap_used, reason = "the helpers of a test report by panicking, as tests do")]
+
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::path::PathBuf;
