@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use sluice_unix::conn::{Conn, Connect, Flush};
+use sluice_unix::linger::{Lingering, Patience};
 use sluice_unix::log::Log;
 use sluice_unix::notify::Notify;
 use sluice_unix::offload::{self, Offload};
 use sluice_unix::poller::{Poller, Readiness};
 use sluice_unix::signals::{Signal, Signals};
-use sluice_unix::slab::{Key, Slab};
+use sluice_unix::slab::Key;
 use sluice_unix::stream;
 use sluice_unix::timers::Timers;
 use sluice_unix::token::Token;
@@ -37,6 +38,7 @@ const LINGER: Duration = Duration::from_secs(5);
 
 /// Most we read of what a peer still sends while we close, so that our last words are not lost to a reset.
 const LINGER_READS: usize = 16;
+const LINGER_BYTES: usize = LINGER_READS * SCRATCH_BYTES;
 
 /// How often SUSPEND looks whether everything is sent.
 const FLUSH_LOOK: Duration = Duration::from_millis(50);
@@ -95,7 +97,6 @@ impl std::error::Error for Failure {}
 pub(crate) enum Tick {
     Accept,
     Watchdog,
-    Linger(Key),
     Control,
     Heartbeat,
     /// SUSPEND waits until everything is sent, or until then.
@@ -117,7 +118,7 @@ pub struct Worker {
     pub(crate) timers: Timers<Tick>,
     pub(crate) signals: Signals,
     pub(crate) notify: Notify,
-    pub(crate) lingering: Slab<Conn>,
+    pub(crate) lingering: Lingering,
     pub(crate) log: Log,
     pub(crate) options: Options,
 }
@@ -179,7 +180,7 @@ impl Worker {
             timers: Timers::new(),
             signals,
             notify: Notify::from_env().map_err(system("reach the service manager"))?,
-            lingering: Slab::new(),
+            lingering: Lingering::new(class::LINGER),
             log: options.log.clone(),
             poller,
             options,
@@ -233,10 +234,8 @@ impl Worker {
         if self.sessions.runnable_len() > 0 {
             return self.core.poll_timeout().map_or(Some(Instant::now()), |t| Some(t.min(Instant::now())));
         }
-        match (self.core.poll_timeout(), self.timers.next()) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        let moments = [self.core.poll_timeout(), self.timers.next(), self.lingering.next()];
+        moments.into_iter().flatten().min()
     }
 
     fn on_event(&mut self, token: Token, readiness: Readiness, now: Instant) {
@@ -252,7 +251,10 @@ impl Worker {
                 self.on_resolved(now);
                 self.on_derived(now);
             }
-            class::LINGER => self.on_lingering(token.key(), readiness),
+            class::LINGER => {
+                let (bufs, scratch) = (&mut self.sessions.bufs, &mut self.sessions.scratch);
+                self.lingering.on_event(token.key(), readiness, bufs, scratch);
+            }
             class::CONTROL => self.accept_control(now),
             class::CONTROL_PEER => {
                 if let Some(control) = &mut self.control {
@@ -407,6 +409,7 @@ impl Worker {
             self.core.handle_timeout(now);
             self.apply(now);
         }
+        self.lingering.expire(now, &mut self.sessions.bufs);
         while let Some(tick) = self.timers.expired(now) {
             match tick {
                 Tick::Accept => {
@@ -437,7 +440,6 @@ impl Worker {
                     self.serve_control(now);
                     self.apply(now);
                 }
-                Tick::Linger(key) => drop(self.lingering.remove(key)),
             }
         }
     }
@@ -457,28 +459,13 @@ impl Worker {
         let mut conn = link.conn;
         let pending = !link.connecting && conn.has_pending();
         if pending && !matches!(conn.flush(&mut self.sessions.bufs), Ok(Flush::Done) | Err(_)) {
-            let _ = self.poller.deregister(conn.stream());
-            let key = self.lingering.insert(conn);
-            let token = Token::new(class::LINGER, key);
-            if self.lingering.get_mut(key).is_some_and(|conn| conn.register(&self.poller, token).is_err()) {
-                self.lingering.remove(key);
-            }
-            return self.timers.schedule(now + LINGER, Tick::Linger(key));
+            let patience = Patience { until: now + LINGER, bytes: LINGER_BYTES };
+            let (bufs, scratch) = (&mut self.sessions.bufs, &mut self.sessions.scratch);
+            return self.lingering.insert(conn, patience, &self.poller, bufs, scratch);
         }
         // Closing with unread input makes TCP reset the connection, and our last words are lost with it.
         self.sessions.drain(&mut conn, LINGER_READS);
         conn.close(&mut self.sessions.bufs);
-    }
-
-    fn on_lingering(&mut self, key: Key, readiness: Readiness) {
-        let Some(conn) = self.lingering.get_mut(key) else { return };
-        conn.on_event(readiness);
-        if !matches!(conn.flush(&mut self.sessions.bufs), Ok(Flush::Blocked))
-            && let Some(mut conn) = self.lingering.remove(key)
-        {
-            self.sessions.drain(&mut conn, LINGER_READS);
-            conn.close(&mut self.sessions.bufs);
-        }
     }
 
     fn reload(&mut self, now: Instant) {

@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use sluice_unix::buf::{Buf, BufPool};
 use sluice_unix::conn::{Conn, Drained, Flush, Read};
+use sluice_unix::keyed::Keyed;
 use sluice_unix::poller::Readiness;
 use sluice_unix::slab::Key;
 
@@ -30,7 +31,6 @@ const GATHER_BYTES: usize = 16 * 1024;
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) conn: Conn,
-    generation: u32,
     /// Kept bytes that must be there before the core is asked again.
     need: u32,
     /// The core wants to be asked only after an [`crate::core::Effect::Pump`].
@@ -40,59 +40,26 @@ pub(crate) struct Link {
     pub(crate) connecting: bool,
 }
 
-/// Connections by the ids of the core.
-#[derive(Debug, Default)]
-pub(crate) struct Links {
-    links: Vec<Option<Link>>,
+fn unsent(links: &Keyed<Link>) -> impl Iterator<Item = Key> {
+    links.iter().filter(|(_, link)| link.conn.has_pending()).map(|(key, _)| key)
 }
 
-impl Links {
-    pub(crate) fn insert(&mut self, key: Key, conn: Conn, connecting: bool) {
-        let at = key.index as usize;
-        if at >= self.links.len() {
-            self.links.resize_with(at + 1, || None);
-        }
-        let generation = key.generation;
-        self.links[at] = Some(Link { conn, generation, need: 1, blocked: false, queued: false, connecting });
-    }
-
-    #[inline]
-    pub(crate) fn find(&mut self, key: Key) -> Option<&mut Link> {
-        self.links.get_mut(key.index as usize)?.as_mut().filter(|link| link.generation == key.generation)
-    }
-
-    fn iter(&self) -> impl Iterator<Item = (Key, &Link)> {
-        self.links.iter().enumerate().filter_map(|(at, link)| {
-            let link = link.as_ref()?;
-            Some((Key { index: at as u32, generation: link.generation }, link))
-        })
-    }
-
-    fn unsent(&self) -> impl Iterator<Item = Key> {
-        self.iter().filter(|(_, link)| link.conn.has_pending()).map(|(key, _)| key)
-    }
-
-    /// What is held for each, where there is something.
-    fn held(&self) -> impl Iterator<Item = (Key, Held)> {
-        let all = self.iter().map(|(key, link)| {
-            (key, Held { input: link.conn.input().len(), output: link.conn.pending_len() })
-        });
-        all.filter(|&(_, held)| held != Held::default())
-    }
-
-    pub(crate) fn remove(&mut self, key: Key) -> Option<Link> {
-        let slot = self.links.get_mut(key.index as usize)?;
-        if slot.as_ref().is_some_and(|link| link.generation == key.generation) { slot.take() } else { None }
-    }
+/// What is held for each, where there is something.
+fn held(links: &Keyed<Link>) -> impl Iterator<Item = (Key, Held)> {
+    let all = links
+        .iter()
+        .map(|(key, link)| (key, Held { input: link.conn.input().len(), output: link.conn.pending_len() }));
+    all.filter(|&(_, held)| held != Held::default())
 }
 
 /// All connections of a worker, and the buffers they share.
 #[derive(Debug)]
 pub(crate) struct Sessions {
-    clients: Links,
-    servers: Links,
+    /// By the ids of the core.
+    clients: Keyed<Link>,
+    servers: Keyed<Link>,
     pub(crate) bufs: BufPool,
-    scratch: Vec<u8>,
+    pub(crate) scratch: Vec<u8>,
     gather: Vec<u8>,
     /// Bytes a connection may move in one turn; 0: any number.
     pub(crate) budget: usize,
@@ -115,8 +82,8 @@ enum Pumped {
 impl Sessions {
     pub(crate) fn new(scratch_bytes: usize, buf_bytes: usize, free_bufs: usize, budget: usize) -> Self {
         Sessions {
-            clients: Links::default(),
-            servers: Links::default(),
+            clients: Keyed::default(),
+            servers: Keyed::default(),
             bufs: BufPool::new(buf_bytes, free_bufs),
             scratch: vec![0; scratch_bytes],
             gather: Vec::new(),
@@ -127,7 +94,7 @@ impl Sessions {
     }
 
     #[inline]
-    fn links(&mut self, peer: Peer) -> (&mut Links, Key) {
+    fn links(&mut self, peer: Peer) -> (&mut Keyed<Link>, Key) {
         match peer {
             Peer::Client(ClientId(key)) => (&mut self.clients, key),
             Peer::Server(ServerId(key)) => (&mut self.servers, key),
@@ -137,12 +104,12 @@ impl Sessions {
     #[inline]
     pub(crate) fn find(&mut self, peer: Peer) -> Option<&mut Link> {
         let (links, key) = self.links(peer);
-        links.find(key)
+        links.get_mut(key)
     }
 
     pub(crate) fn insert(&mut self, peer: Peer, conn: Conn, connecting: bool) {
         let (links, key) = self.links(peer);
-        links.insert(key, conn, connecting);
+        links.insert(key, Link { conn, need: 1, blocked: false, queued: false, connecting });
     }
 
     pub(crate) fn remove(&mut self, peer: Peer) -> Option<Link> {
@@ -162,14 +129,14 @@ impl Sessions {
 
     /// Connections that have not taken all they were sent.
     pub(crate) fn unsent(&self) -> Vec<Peer> {
-        let clients = self.clients.unsent().map(|key| Peer::Client(ClientId(key)));
-        clients.chain(self.servers.unsent().map(|key| Peer::Server(ServerId(key)))).collect()
+        let clients = unsent(&self.clients).map(|key| Peer::Client(ClientId(key)));
+        clients.chain(unsent(&self.servers).map(|key| Peer::Server(ServerId(key)))).collect()
     }
 
     /// What the buffers hold.
     pub(crate) fn survey(&self) -> Survey {
-        let clients = self.clients.held().map(|(key, held)| (Peer::Client(ClientId(key)), held));
-        let servers = self.servers.held().map(|(key, held)| (Peer::Server(ServerId(key)), held));
+        let clients = held(&self.clients).map(|(key, held)| (Peer::Client(ClientId(key)), held));
+        let servers = held(&self.servers).map(|(key, held)| (Peer::Server(ServerId(key)), held));
         clients.chain(servers).collect()
     }
 
@@ -210,7 +177,7 @@ impl Sessions {
             Peer::Client(ClientId(key)) => (&mut self.clients, key),
             Peer::Server(ServerId(key)) => (&mut self.servers, key),
         };
-        let Some(link) = links.find(key) else { return };
+        let Some(link) = links.get_mut(key) else { return };
         match link.conn.flush(&mut self.bufs) {
             Ok(Flush::Done) => {
                 if let Some(source) = core.destination(peer) {
@@ -276,7 +243,7 @@ impl Sessions {
                     Peer::Client(ClientId(key)) => (&mut self.clients, key),
                     Peer::Server(ServerId(key)) => (&mut self.servers, key),
                 };
-                if let Some(link) = links.find(key) {
+                if let Some(link) = links.get_mut(key) {
                     link.conn.keep_input(&mut self.bufs, &chunk[consumed..]);
                 }
             } else if drained == Drained::Yes {
@@ -336,7 +303,7 @@ impl Sessions {
             Peer::Client(ClientId(key)) => (&mut self.clients, key),
             Peer::Server(ServerId(key)) => (&mut self.servers, key),
         };
-        match links.find(key) {
+        match links.get_mut(key) {
             Some(link) => link.conn.put_kept(&mut self.bufs, kept),
             None => self.bufs.put(kept),
         }
@@ -411,7 +378,7 @@ impl Sessions {
             Peer::Client(ClientId(key)) => (&mut self.clients, key),
             Peer::Server(ServerId(key)) => (&mut self.servers, key),
         };
-        let Some(link) = links.find(key) else { return };
+        let Some(link) = links.get_mut(key) else { return };
         let conn = &mut link.conn;
         let result = match ops {
             _ if link.connecting => {
