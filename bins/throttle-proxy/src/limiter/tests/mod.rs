@@ -1,5 +1,6 @@
 //! The limiter driven by hand and by seeded simulation, on a virtual clock.
 
+mod leases;
 mod limits;
 mod order;
 mod overload;

@@ -1,0 +1,158 @@
+//! Instances that share a rate, and a network that delays, loses and reorders, on a virtual clock.
+//!
+//! The other side is the script of [`crate::shared`] in plain words, on a clock of its own. Whatever the network does, no
+//! window holds more uses than N, over all instances together.
+
+use std::collections::{BTreeMap, BinaryHeap};
+
+use super::*;
+use crate::limiter::lease::{Hold, Lease, LeaseRequest, SlotName};
+use crate::limiter::policy::{SharedMode, SharedPolicy};
+use sluice_check::Rng;
+use sluice_policy::window::Rate;
+use std::cmp::Reverse;
+
+const INSTANCES: usize = 3;
+const LEASE: Duration = Duration::from_millis(200);
+
+/// The sorted set: score in milliseconds of the server's clock, by instance and name.
+struct Server {
+    members: BTreeMap<(usize, SlotName), u64>,
+    /// What its clock shows beyond the true time.
+    ahead_ms: u64,
+}
+
+impl Server {
+    fn run(&mut self, instance: usize, request: &LeaseRequest, true_us: u64) -> (u32, Duration) {
+        let now = true_us / 1000 + self.ahead_ms;
+        let (window, lease) = (request.window.as_millis() as u64, request.lease.as_millis() as u64);
+        for name in &request.returned {
+            self.members.remove(&(instance, *name));
+        }
+        self.members.retain(|_, score| *score + window > now);
+        let free = (request.events as usize).saturating_sub(self.members.len());
+        let taken = request.wanted.min(free as u32);
+        for number in 1..=taken {
+            self.members.insert((instance, SlotName { request: request.request, number }), now + lease + 1);
+        }
+        let first = self.members.values().min().filter(|_| taken == 0);
+        let wait = first.map_or(0, |score| (score + window).saturating_sub(now));
+        (taken, Duration::from_millis(wait))
+    }
+}
+
+/// A message under way.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Message {
+    Request(usize, u64),
+    Answer(usize, u64, u32, Duration),
+}
+
+struct World {
+    rng: Rng,
+    start: Instant,
+    now_us: u64,
+    leases: Vec<Lease>,
+    requests: BTreeMap<(usize, u64), LeaseRequest>,
+    network: BinaryHeap<Reverse<(u64, Message)>>,
+    server: Server,
+    uses: Vec<u64>,
+    queued: [usize; INSTANCES],
+}
+
+impl World {
+    fn now(&self) -> Instant {
+        self.start + Duration::from_micros(self.now_us)
+    }
+
+    fn run(seed: u64) -> (Vec<u64>, Rate) {
+        let mut rng = Rng::new(seed);
+        let rate = Rate::new(rng.between(1, 40) as u32, ms(rng.between(300, 2000) as u64));
+        let policy = SharedPolicy { mode: SharedMode::FailClosed, lease: LEASE, timeout: ms(100) };
+        let ahead_ms = rng.below(1_000_000) as u64;
+        let mut world = World {
+            rng,
+            start: start(),
+            now_us: 0,
+            leases: (0..INSTANCES).map(|_| Lease::new(rate, policy)).collect(),
+            requests: BTreeMap::new(),
+            network: BinaryHeap::new(),
+            server: Server { members: BTreeMap::new(), ahead_ms },
+            uses: Vec::new(),
+            queued: [0; INSTANCES],
+        };
+        for _ in 0..6000 {
+            world.now_us += world.rng.below(4000) as u64;
+            world.deliver();
+            let instance = world.rng.below(INSTANCES);
+            world.step(instance);
+        }
+        (world.uses, rate)
+    }
+
+    fn step(&mut self, instance: usize) {
+        let now = self.now();
+        if self.leases[instance].is_late(now) {
+            self.leases[instance].failed(now);
+        }
+        if self.rng.chance(2, 3) {
+            self.leases[instance].wanted(now);
+            self.queued[instance] = (self.queued[instance] + 1).min(20);
+        }
+        while self.queued[instance] > 0 && self.leases[instance].hold(now) == Hold::Free {
+            self.leases[instance].spend(now);
+            self.queued[instance] -= 1;
+            self.uses.push(self.now_us);
+        }
+        if let Some(request) = self.leases[instance].request(self.queued[instance], now) {
+            let number = request.request;
+            self.requests.insert((instance, number), request);
+            self.send(Message::Request(instance, number));
+        }
+    }
+
+    /// Most messages are quick, some are slow, a few are lost.
+    fn send(&mut self, message: Message) {
+        let delay_us = match self.rng.below(20) {
+            0 => return,
+            1 | 2 => self.rng.between(50_000, 600_000),
+            _ => self.rng.below(20_000),
+        };
+        self.network.push(Reverse((self.now_us + delay_us as u64, message)));
+    }
+
+    fn deliver(&mut self) {
+        while let Some(Reverse((at, _))) = self.network.peek().filter(|Reverse((at, _))| *at <= self.now_us) {
+            let at = *at;
+            match self.network.pop() {
+                Some(Reverse((_, Message::Request(instance, number)))) => {
+                    let request = self.requests[&(instance, number)].clone();
+                    let (slots, wait) = self.server.run(instance, &request, at);
+                    self.send(Message::Answer(instance, number, slots, wait));
+                }
+                Some(Reverse((_, Message::Answer(instance, number, slots, wait)))) => {
+                    let now = self.now();
+                    self.leases[instance].granted(number, slots, wait, now);
+                }
+                None => {}
+            }
+        }
+    }
+}
+
+#[test]
+fn no_window_holds_more_than_n_over_all_instances_whatever_the_network_does() {
+    let mut share = 0.0;
+    for seed in 0..150 {
+        let (uses, rate) = World::run(seed);
+        let window = rate.window.as_micros() as u64;
+        let most = (0..uses.len())
+            .map(|from| uses[from..].iter().take_while(|at| **at < uses[from] + window).count())
+            .max()
+            .unwrap_or(0);
+        assert!(most <= rate.events as usize, "seed {seed}: {most} in a window of {rate:?}");
+        let windows = uses.last().copied().unwrap_or(0) as f64 / window as f64;
+        share += uses.len() as f64 / (windows * f64::from(rate.events)) / 150.0;
+    }
+    assert!(share > 0.4, "and the rate is used: {share}");
+}
