@@ -2,13 +2,23 @@
 
 use sluice_cli::flags::Flag;
 
-use crate::config::{Format, Profile, USAGE};
+use crate::config::{Format, OPTIONS, Profile, USAGE};
 use crate::live::advise::rules::{Grade, RULES};
 use crate::live::apply::Outcome;
 use crate::live::diff::State;
 use crate::warnings::{Code, Level};
 
 const PAGE: &str = include_str!("../../../man/pgtune.1");
+
+const SAMPLE: &str = include_str!("../etc/pgtune.ini");
+
+/// What the sample file begins with.
+const SAMPLE_HEAD: &str = "\
+# Options of pgtune, for -c FILE. Keys that begin with ; show their default, or nothing where it is detected or computed.
+# A flag or a variable of the environment beats a key; pgtune(1) explains them all. Check with: pgtune -t -c FILE
+
+[pgtune]
+";
 
 /// The lines under a heading, up to the next one.
 fn under(heading: &str) -> Vec<&'static str> {
@@ -63,4 +73,15 @@ fn every_state_and_rule_is_described_and_no_other() {
     let rules = items(".Ss Advice", ".It Cm ");
     assert_eq!(rules[..Grade::WORDS.len()], *Grade::WORDS);
     assert_eq!(rules[Grade::WORDS.len()..], RULES.iter().map(|(name, ..)| *name).collect::<Vec<_>>());
+}
+
+/// The sample file: each key with its line of help and its default, in the order of the table.
+#[test]
+fn the_sample_file_shows_every_key() {
+    let mut expected = String::from(SAMPLE_HEAD);
+    for row in OPTIONS.0 {
+        let default = row.default.map_or_else(String::new, |default| format!(" {default}"));
+        expected.push_str(&format!("\n# {}\n;{} ={default}\n", row.doc, row.name));
+    }
+    assert!(SAMPLE == expected, "etc/pgtune.ini should be:\n{expected}");
 }

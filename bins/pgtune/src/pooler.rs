@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use crate::config::{Asked, PoolWishes};
+use crate::config::{Asked, PoolWishes, options};
 use crate::tune::{Amount, Thousandths};
 use crate::warnings::{Code, Warning};
 
@@ -19,6 +19,10 @@ pub(crate) const SUPERUSER: u64 = 3;
 pub(crate) const ADMIN: u64 = 5;
 /// Descriptors a pooler needs besides its connections: log, listeners, resolver, signals.
 const SPARE_DESCRIPTORS: u64 = 64;
+/// Fewest connections of a server: Patroni refuses fewer.
+const FEWEST: u64 = 25;
+/// Most connections PostgreSQL takes.
+const MOST_CONNECTIONS: u64 = options::MOST_CONNECTIONS.unsigned_abs();
 /// Pools as large as this a pooler refuses: PgBouncer's settings are 32-bit.
 const MOST: u64 = 1_000_000;
 
@@ -304,14 +308,14 @@ pub(crate) fn pooled_connections(need: u64, reserved: u64) -> (u64, String) {
     let all = need + SUPERUSER + reserved + ADMIN;
     let connections = (all * 5).div_ceil(4).div_ceil(5) * 5;
     let rule = format!(
-        "(pools need {need} + {SUPERUSER} superuser + {reserved} reserved + {ADMIN} admin) * 5/4, up to a multiple of 5, at least 25"
+        "(pools need {need} + {SUPERUSER} superuser + {reserved} reserved + {ADMIN} admin) * 5/4, up to a multiple of 5, at least {FEWEST}"
     );
-    (connections.max(25), rule)
+    (connections.clamp(FEWEST, MOST_CONNECTIONS), rule)
 }
 
-/// The fewest connections a budget may leave: Patroni refuses fewer than 25, and the pools must find theirs.
+/// The fewest connections a budget may leave: the pools must find theirs.
 pub(crate) fn fewest_connections(need: u64, reserved: u64) -> u64 {
-    (need + SUPERUSER + reserved + ADMIN).max(25)
+    (need + SUPERUSER + reserved + ADMIN).clamp(FEWEST, MOST_CONNECTIONS)
 }
 
 /// What is wrong between pools, server and host. Only for those who asked for a pool.

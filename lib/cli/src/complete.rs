@@ -89,7 +89,7 @@ fn zsh(program: &str, flags: &[Completed]) -> String {
     let mut text = format!("#compdef {program}\n_arguments -s \\\n");
     for flag in flags {
         let doc = flag.doc.replace('\'', "'\\''").replace('[', "\\[").replace(']', "\\]");
-        let value = flag.value.map_or_else(String::new, |value| format!(":{value}:"));
+        let value = flag.value.map_or_else(String::new, |value| format!(":{}:", value.replace(':', "\\:")));
         for word in flag.words() {
             // Writing to a String cannot fail.
             let _ = writeln!(text, "    '*{word}[{doc}]{value}' \\");

@@ -4,7 +4,7 @@ use super::amount::{GB, Kb, MB, Rough};
 use super::base::{self, Derived, PARALLEL_FROM, USUAL_WORKERS, derived};
 use super::{Amount, Group, Inputs, Plan, Setting, Thousandths};
 use crate::budget::{self, Bounds, Budget, Terms};
-use crate::config::{Budgeting, Extra, Feature, Os, Profile, Wishes};
+use crate::config::{Budgeting, Extra, Feature, Os, Profile, Wishes, options};
 use crate::facts::{Certainty, Facts, Share, WalVolume};
 use crate::guc;
 use crate::pooler::{self, Pooling, SUPERUSER};
@@ -19,7 +19,7 @@ const RESERVED: u64 = 2;
 /// Fewer connections than this get a remark.
 const FEW_CONNECTIONS: u64 = 20;
 /// All processes of a server together: MAX_BACKENDS.
-const MOST_BACKENDS: u64 = 262_143;
+const MOST_BACKENDS: u64 = options::MOST_CONNECTIONS.unsigned_abs();
 /// WAL is kept in steps of the usual segment.
 const WAL_STEP: u64 = 16 * MB;
 

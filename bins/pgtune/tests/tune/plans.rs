@@ -304,6 +304,9 @@ fn a_pool_larger_than_the_server_is_a_risk() {
         let plan = plan(&format!("--memory 16GB --cpus 4 --pool-size 50 --connections {connections}"));
         assert_eq!(codes(&plan).contains(&Code::PoolExceedsConnections.word()), risky, "{connections}");
     }
+    let huge = plan("--memory 64TB --cpus 4 --pooled --pools 1000000 --pool-size 1000000");
+    assert_eq!(value(&huge, "max_connections"), "262143");
+    assert!(codes(&huge).contains(&"pool-exceeds-connections"));
     // Nobody asked for a pool.
     assert!(!codes(&plan("--memory 64GB --cpus 64 --profile dw")).contains(&"pool-exceeds-connections"));
 }
