@@ -68,7 +68,7 @@ impl World {
     fn run(seed: u64) -> (Vec<u64>, Rate) {
         let mut rng = Rng::new(seed);
         let rate = Rate::new(rng.between(1, 40) as u32, ms(rng.between(300, 2000) as u64));
-        let policy = SharedPolicy { mode: SharedMode::FailClosed, lease: LEASE, timeout: ms(100) };
+        let policy = SharedPolicy { mode: SharedMode::FailClosed, lease: LEASE, timeout: ms(1000) };
         let ahead_ms = rng.below(1_000_000) as u64;
         let mut world = World {
             rng,
@@ -99,7 +99,9 @@ impl World {
             self.leases[instance].wanted(now);
             self.queued[instance] = (self.queued[instance] + 1).min(20);
         }
-        while self.queued[instance] > 0 && self.leases[instance].hold(now) == Hold::Free {
+        // Slots are used at once, or in the last moment, or never.
+        let eager = self.rng.chance(1, 3);
+        while eager && self.queued[instance] > 0 && self.leases[instance].hold(now) == Hold::Free {
             self.leases[instance].spend(now);
             self.queued[instance] -= 1;
             self.uses.push(self.now_us);
@@ -154,5 +156,5 @@ fn no_window_holds_more_than_n_over_all_instances_whatever_the_network_does() {
         let windows = uses.last().copied().unwrap_or(0) as f64 / window as f64;
         share += uses.len() as f64 / (windows * f64::from(rate.events)) / 150.0;
     }
-    assert!(share > 0.4, "and the rate is used: {share}");
+    assert!(share > 0.3, "and the rate is used: {share}");
 }
