@@ -16,6 +16,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::resolve::lookup;
 use crate::stream::{Stream, TcpOptions};
+use crate::tls::{Session, Step};
 
 /// How long to wait before asking again a listener whose backlog is full: a Unix socket has no event for that.
 const BACKLOG_RETRY: Duration = Duration::from_millis(10);
@@ -25,6 +26,7 @@ const BACKLOG_RETRY: Duration = Duration::from_millis(10);
 pub struct Blocking {
     stream: Stream,
     deadline: Instant,
+    tls: Option<Box<Session>>,
 }
 
 impl Blocking {
@@ -39,7 +41,7 @@ impl Blocking {
         for address in addresses {
             let until = Instant::now() + deadline.saturating_duration_since(Instant::now()) / left;
             match connect(SocketAddr::new(address, port), until) {
-                Ok(stream) => return Ok(Self { stream, deadline }),
+                Ok(stream) => return Ok(Self { stream, deadline, tls: None }),
                 Err(error) => last = error,
             }
             left -= 1;
@@ -54,7 +56,7 @@ impl Blocking {
     pub fn connect_unix(path: &str, deadline: Instant) -> io::Result<Self> {
         loop {
             match Stream::connect_unix(path) {
-                Ok(stream) => return Ok(Self { stream, deadline }),
+                Ok(stream) => return Ok(Self { stream, deadline, tls: None }),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     let pause = BACKLOG_RETRY.min(time_left(deadline)?);
                     poll_until(&mut [], Instant::now() + pause)?;
@@ -69,11 +71,42 @@ impl Blocking {
         self.deadline = deadline;
     }
 
+    /// Encrypts the connection from here on, and waits until the peer agrees.
+    ///
+    /// # Errors
+    /// An error that [`TlsError::of`](crate::tls::TlsError::of) finds, and as the other calls.
+    pub fn secure(&mut self, session: Session) -> io::Result<()> {
+        let mut session = Box::new(session);
+        loop {
+            let step = session.step(&mut []);
+            // The alert that tells the peer why goes out too.
+            let sent = self.send(&mut session);
+            let step = step.map_err(io::Error::other)?;
+            sent?;
+            match step {
+                _ if session.is_open() => break,
+                Step::Need => self.receive(&mut session)?,
+                Step::Closed => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Step::Data(_) | Step::Again => {}
+            }
+        }
+        self.tls = Some(session);
+        Ok(())
+    }
+
     /// Reads what is there, waiting until something is; zero is the end.
     ///
     /// # Errors
-    /// [`io::ErrorKind::TimedOut`] when nothing came in time, and as `recv`.
+    /// [`io::ErrorKind::TimedOut`] when nothing came in time, and as `recv`. Without its last words, which it sends
+    /// encrypted, the end of an encrypted connection is [`io::ErrorKind::UnexpectedEof`].
     pub fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let Some(mut session) = self.tls.take() else { return self.read_plain(into) };
+        let read = self.read_session(&mut session, into);
+        self.tls = Some(session);
+        read
+    }
+
+    fn read_plain(&mut self, into: &mut [u8]) -> io::Result<usize> {
         loop {
             match self.stream.read(into) {
                 Err(error) if is_wait(&error) => wait(&self.stream, PollFlags::POLLIN, self.deadline)?,
@@ -82,11 +115,50 @@ impl Blocking {
         }
     }
 
+    fn read_session(&mut self, session: &mut Session, into: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match session.step(into).map_err(io::Error::other)? {
+                Step::Data(count) => return Ok(count),
+                Step::Closed => return Ok(0),
+                // The peer may have asked for new keys.
+                Step::Again => self.send(session)?,
+                Step::Need => self.receive(session)?,
+            }
+        }
+    }
+
+    /// Hands the session what the socket has, waiting until it has something.
+    fn receive(&mut self, session: &mut Session) -> io::Result<()> {
+        loop {
+            match session.fill(&self.stream) {
+                Ok((0, _)) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) => return Ok(()),
+                Err(error) if is_wait(&error) => wait(&self.stream, PollFlags::POLLIN, self.deadline)?,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Sends what the session has for the peer.
+    fn send(&mut self, session: &mut Session) -> io::Result<()> {
+        let bytes = session.outgoing().as_slice().to_vec();
+        session.outgoing().clear();
+        session.sent();
+        self.write_plain(&bytes)
+    }
+
     /// Writes everything.
     ///
     /// # Errors
     /// [`io::ErrorKind::TimedOut`] when the peer did not take it in time, and as `send`.
-    pub fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+    pub fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let Some(mut session) = self.tls.take() else { return self.write_plain(bytes) };
+        let written = session.encrypt(bytes).map_err(io::Error::other).and_then(|()| self.send(&mut session));
+        self.tls = Some(session);
+        written
+    }
+
+    fn write_plain(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             match self.stream.write(bytes) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -158,6 +230,7 @@ fn is_wait(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tls::{Acceptor, Connector, Identity, TlsError, Verify};
     use std::io::{Read as _, Write as _};
     use std::net::TcpListener;
     use std::os::unix::net::UnixListener;
@@ -193,6 +266,82 @@ mod tests {
         let mut into = [0; 16];
         assert_eq!(near.read(&mut into).unwrap(), 5);
         assert_eq!(near.read(&mut into).unwrap(), 0);
+    }
+
+    /// A server that shows the test's certificate and sends back what it gets, and its port.
+    fn encrypted() -> (u16, thread::JoinHandle<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let serve = move || {
+            let (stream, _) = listener.accept().unwrap();
+            stream.set_nonblocking(true).unwrap();
+            let (chain, key) = (file("a.pem"), file("a.key"));
+            let acceptor = Acceptor::new(&[Identity { chain: &chain, key: &key }], b"postgresql").unwrap();
+            let mut far = Blocking { stream: Stream::Tcp(stream), deadline: soon(), tls: None };
+            let mut chunk = [0; 5000];
+            if far.secure(acceptor.session().unwrap()).is_ok() {
+                while let Ok(len @ 1..) = far.read(&mut chunk) {
+                    far.write_all(&chunk[..len]).unwrap();
+                }
+            }
+        };
+        (port, thread::spawn(serve))
+    }
+
+    fn file(name: &str) -> std::path::PathBuf {
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tls").join(name)
+    }
+
+    fn connector(verify: Verify) -> Connector {
+        Connector::new(Some(&file("ca.pem")), verify, Some(b"postgresql")).unwrap()
+    }
+
+    #[test]
+    fn an_encrypted_connection_carries_the_same_bytes() {
+        let (port, server) = encrypted();
+        let mut near = Blocking::connect_tcp("127.0.0.1", port, soon()).unwrap();
+        near.secure(connector(Verify::Chain).session("127.0.0.1").unwrap()).unwrap();
+        let bytes: Vec<u8> = (0..100_000_u32).flat_map(u32::to_be_bytes).collect();
+        let (mut echoed, mut chunk) = (Vec::new(), [0; 4096]);
+        for part in bytes.chunks(20_000) {
+            let sent = echoed.len() + part.len();
+            near.write_all(part).unwrap();
+            while echoed.len() < sent {
+                let len = near.read(&mut chunk).unwrap();
+                echoed.extend_from_slice(&chunk[..len]);
+            }
+        }
+        assert!(echoed == bytes);
+        near.set_deadline(past());
+        assert_eq!(near.read(&mut chunk).unwrap_err().kind(), io::ErrorKind::TimedOut);
+        drop(near);
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn a_certificate_for_another_name_is_refused() {
+        let (port, server) = encrypted();
+        let mut near = Blocking::connect_tcp("127.0.0.1", port, soon()).unwrap();
+        let refused = near.secure(connector(Verify::Name).session("elsewhere.example").unwrap()).unwrap_err();
+        assert!(matches!(TlsError::of(&refused), Some(TlsError::Certificate(_))), "{refused}");
+        drop(near);
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn a_peer_that_speaks_no_tls() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        for (bytes, kind) in
+            [(&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], None), (b"", Some(io::ErrorKind::UnexpectedEof))]
+        {
+            let mut near = Blocking::connect_tcp("127.0.0.1", port, soon()).unwrap();
+            let (mut far, _) = listener.accept().unwrap();
+            far.write_all(bytes).unwrap();
+            far.shutdown(std::net::Shutdown::Write).unwrap();
+            let error = near.secure(connector(Verify::Nothing).session("localhost").unwrap()).unwrap_err();
+            assert_eq!(TlsError::of(&error).is_none().then(|| error.kind()), kind, "{error}");
+        }
     }
 
     #[test]

@@ -1,10 +1,15 @@
 //! Servers that are none, or will not let us in; and that no password is ever shown.
 
 use super::*;
+use sluice_tests::account::Account;
 use sluice_tests::postgres::Options;
+use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::thread;
+use tempfile::TempDir;
 
 /// A server that sends these bytes, over and over, to whoever connects first, or nothing if there are none.
 fn stranger(bytes: &'static [u8]) -> u16 {
@@ -33,14 +38,86 @@ fn what_is_no_postgresql() {
         b"N\0\0\0\x10SNOTICE\0Mx\0\0",
         b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05IZ\0\0\0\x05I",
         b"\0\0\0\0\0\0\0\0",
+        b"S",
         b"",
     ] {
-        let dsn =
-            format!("host=127.0.0.1 port={} user=u password=hunter2 connect_timeout=1", stranger(bytes));
-        let refused = diff(&dsn);
-        assert_eq!(refused.code, 75, "{}: {refused:?}", bytes.escape_ascii());
+        for sslmode in ["disable", "require"] {
+            let port = stranger(bytes);
+            let at = format!("host=127.0.0.1 port={port} user=u password=hunter2 connect_timeout=1");
+            let refused = diff(&format!("{at} sslmode={sslmode}"));
+            // An N is an answer to whoever wants to encrypt, and a no.
+            let code = if sslmode == "require" && bytes.starts_with(b"N") { 2 } else { 75 };
+            assert_eq!(refused.code, code, "{} {sslmode}: {refused:?}", bytes.escape_ascii());
+        }
     }
     assert_eq!(diff("host=/nonexistent user=u").code, 75);
+}
+
+/// Copies a file of lib/unix's test certificates to where a server may read it.
+fn certificate(directory: &TempDir, account: &Account, name: &str) -> String {
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../lib/unix/tests/data/tls").join(name);
+    let to = directory.path().join(name);
+    fs::copy(from, &to).unwrap();
+    fs::set_permissions(&to, fs::Permissions::from_mode(0o600)).unwrap();
+    account.own(&to);
+    to.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn encrypted_connections() {
+    let account = Account::choose();
+    let directory = account.directory();
+    let [chain, key, roots, strangers] =
+        ["a.pem", "a.key", "ca.pem", "stranger.pem"].map(|name| certificate(&directory, &account, name));
+    let options = Options::default().method("scram-sha-256").set("ssl", "on");
+    let options = options.set("ssl_cert_file", &chain).set("ssl_key_file", &key);
+    let postgres = Postgres::with(&options);
+    let mut superuser = postgres.superuser();
+    superuser.rows("SET password_encryption = 'scram-sha-256'");
+    superuser.rows("ALTER ROLE alice PASSWORD 'hunter2'");
+    let port = postgres.port();
+    let at = format!("port={port} user=alice dbname=postgres password=hunter2");
+    // Only encrypted sessions are let in, so whoever gets in has one.
+    let hba = postgres.data_directory().join("pg_hba.conf");
+    fs::write(&hba, "local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n").unwrap();
+    postgres.sql("SELECT pg_reload_conf()");
+    for good in [
+        "host=127.0.0.1".to_owned(),
+        "host=127.0.0.1 sslmode=require".to_owned(),
+        format!("host=127.0.0.1 sslmode=verify-full sslrootcert={roots}"),
+        format!("host=a.test hostaddr=127.0.0.1 sslmode=verify-full sslrootcert={roots}"),
+        format!("host=b.test hostaddr=127.0.0.1 sslmode=verify-ca sslrootcert={roots}"),
+        format!("host=b.test hostaddr=127.0.0.1 sslmode=require sslrootcert={roots}"),
+    ] {
+        assert_eq!(diff_rows(&format!("{good} {at}")), 1, "{good}");
+    }
+    for (bad, why) in [
+        ("host=127.0.0.1 sslmode=disable".to_owned(), "no pg_hba.conf entry"),
+        (
+            format!("host=b.test hostaddr=127.0.0.1 sslmode=verify-full sslrootcert={roots}"),
+            "TLS: invalid peer certificate",
+        ),
+        (
+            format!("host=127.0.0.1 sslmode=verify-ca sslrootcert={strangers}"),
+            "TLS: invalid peer certificate",
+        ),
+        ("host=127.0.0.1 sslmode=verify-full".to_owned(), "there is no /nonexistent/.postgresql/root.crt"),
+    ] {
+        let refused = diff(&format!("{bad} {at}"));
+        assert!(refused.code == 2 && refused.err.contains(why), "{bad}: {refused:?}");
+    }
+    let plain = Postgres::start();
+    let at = format!("host=127.0.0.1 port={} user=alice dbname=postgres", plain.port());
+    assert_eq!(diff_rows(&at), 1, "prefer goes on in the clear");
+    let refused = diff(&format!("{at} sslmode=require"));
+    assert!(refused.code == 2 && refused.err.contains("does not encrypt connections"), "{refused:?}");
+}
+
+/// The exit code of a comparison that has to find something.
+fn diff_rows(dsn: &str) -> i32 {
+    let found = tune_as(dsn, &["--diff", "live"]);
+    assert!(found.out.contains("shared_buffers") && !format!("{found:?}").contains("hunter2"), "{found:?}");
+    found.code
 }
 
 #[test]
@@ -78,8 +155,6 @@ fn environment_and_demands() {
     command.env("PGUSER", "alice").env("PGDATABASE", "postgres").env("PGPASSWORD", "hunter2");
     let found = Run::of(command.output().unwrap());
     assert!(found.code == 1 && found.out.contains("shared_buffers"), "{found:?}");
-    let tls = diff("host=127.0.0.1 user=u password=hunter2 sslmode=require");
-    assert!(tls.code == 2 && tls.err.contains("sslmode demands an encrypted connection"), "{tls:?}");
     for wrong in ["host=h hunter2", "port=hunter2", "postgresql://u:hunter2@[h", "hunter2=x"] {
         assert_eq!(diff(wrong).code, 2, "{wrong}");
     }

@@ -9,7 +9,8 @@ use std::{fs, io};
 
 use sluice_cli::ini;
 use sluice_unix::privs;
-use sluice_wire::pg::conninfo::{self, Conninfo, ConninfoError, Host, Pairs};
+use sluice_unix::tls::{Connector, SetupError, Verify};
+use sluice_wire::pg::conninfo::{self, Conninfo, ConninfoError, Host, Pairs, SslMode};
 use sluice_wire::pg::login::{Credentials, StartupParams};
 use sluice_wire::pg::scram::Secret;
 
@@ -29,6 +30,8 @@ pub struct Plan {
     pub host: Host,
     /// The port, also part of a Unix socket's name.
     pub port: u16,
+    /// How the connection is encrypted, if it may be.
+    pub tls: Option<Tls>,
     /// How long connecting may take, if that was said.
     pub connect_timeout_s: Option<u32>,
     /// What the StartupMessage says.
@@ -61,6 +64,26 @@ impl Plan {
     }
 }
 
+/// How a connection is encrypted.
+#[derive(Debug)]
+pub struct Tls {
+    /// What happens if the server cannot.
+    pub demand: Demand,
+    /// Makes the session.
+    pub connector: Connector,
+    /// The name the certificate is looked at for.
+    pub name: String,
+}
+
+/// What happens if a server does not encrypt.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Demand {
+    /// It goes on in the clear.
+    Prefer,
+    /// There is no connection.
+    Require,
+}
+
 /// Why a connection cannot even be tried. The user is at fault.
 #[derive(Debug)]
 pub enum LoginFault {
@@ -70,6 +93,10 @@ pub enum LoginFault {
     Service,
     /// A service file cannot be read.
     Unreadable(ini::Fault),
+    /// There is no file of trusted certificates, and one is needed.
+    NoRoots(PathBuf),
+    /// The trusted certificates cannot be read.
+    Tls(SetupError),
     /// Nobody said who logs in, and the system does not know who we are.
     NoUser,
 }
@@ -80,6 +107,12 @@ impl std::fmt::Display for LoginFault {
             Self::Conninfo(error) => write!(f, "connection: {error}"),
             Self::Service => f.write_str("connection: no service file has that service"),
             Self::Unreadable(fault) => write!(f, "connection: {fault}"),
+            Self::NoRoots(path) => write!(
+                f,
+                "connection: sslmode asks for trusted certificates and there is no {}: sslrootcert names a file, or system",
+                path.display()
+            ),
+            Self::Tls(error) => write!(f, "connection: {error}"),
             Self::NoUser => f.write_str("connection: no user given, and this account has no name"),
         }
     }
@@ -110,6 +143,7 @@ pub fn plan(dsn: Option<&str>, variable: Variable<'_>) -> Result<Plan, LoginFaul
     let mut others = vec![pair("application_name", &application), pair("client_encoding", "UTF8")];
     others.extend(info.options.as_deref().map(|options| pair("options", options)));
     Ok(Plan {
+        tls: tls(&info, variable)?,
         host: info.host.unwrap_or_else(|| usual_host(info.port)),
         port: info.port,
         connect_timeout_s: info.connect_timeout_s,
@@ -117,6 +151,36 @@ pub fn plan(dsn: Option<&str>, variable: Variable<'_>) -> Result<Plan, LoginFaul
         credentials: Credentials { user: user.into_bytes(), secret, scram_keys: None },
         notes,
     })
+}
+
+/// How the connection is encrypted, by libpq's rules.
+fn tls(info: &Conninfo, variable: Variable<'_>) -> Result<Option<Tls>, LoginFault> {
+    let own = || home(variable).unwrap_or_default().join(".postgresql/root.crt");
+    let file = match info.sslrootcert.as_deref() {
+        Some("system") => None,
+        Some(file) => Some(PathBuf::from(file)),
+        None => Some(own()),
+    };
+    let there = file.as_ref().is_none_or(|file| file.exists());
+    let (demand, verify) = match info.sslmode {
+        SslMode::Disable => return Ok(None),
+        SslMode::Prefer => (Demand::Prefer, Verify::Nothing),
+        SslMode::Require if there => (Demand::Require, Verify::Chain),
+        SslMode::Require => (Demand::Require, Verify::Nothing),
+        SslMode::VerifyCa => (Demand::Require, Verify::Chain),
+        SslMode::VerifyFull => (Demand::Require, Verify::Name),
+    };
+    let roots = match (verify, &file) {
+        (Verify::Nothing, _) => None,
+        (_, Some(file)) if !there => return Err(LoginFault::NoRoots(file.clone())),
+        (_, file) => file.as_deref(),
+    };
+    let connector = Connector::new(roots, verify, Some(b"postgresql")).map_err(LoginFault::Tls)?;
+    let name = info.host_name.clone().or_else(|| match &info.host {
+        Some(Host::Address(address)) => Some(address.to_string()),
+        _ => None,
+    });
+    Ok(Some(Tls { demand, connector, name: name.unwrap_or_default() }))
 }
 
 fn pair(name: &str, value: &str) -> (Vec<u8>, Vec<u8>) {
@@ -228,6 +292,7 @@ mod tests {
         assert_eq!(plan.params.database, b"anna");
         assert_eq!(plan.params.others, [pair("application_name", "pgtune"), pair("client_encoding", "UTF8")]);
         assert!(plan.credentials.secret.is_none() && plan.notes.is_empty());
+        assert_eq!(plan.tls.unwrap().demand, Demand::Prefer);
     }
 
     #[test]
@@ -266,6 +331,25 @@ mod tests {
             plan(Some("service=shop servicefile=/"), &variable),
             Err(LoginFault::Unreadable(_))
         ));
+    }
+
+    #[test]
+    fn encryption_as_libpq_would_ask_for_it() {
+        let home = tempfile::tempdir().unwrap();
+        let variable = with_home(home.path());
+        let demand = |dsn: &str| plan(Some(dsn), &variable).unwrap().tls.map(|tls| (tls.demand, tls.name));
+        assert_eq!(demand("user=u sslmode=disable"), None);
+        assert_eq!(demand("user=u host=/tmp sslmode=require"), None);
+        assert_eq!(demand("user=u sslmode=require"), Some((Demand::Require, "db.example".to_owned())));
+        assert_eq!(demand("user=u host=::1"), Some((Demand::Prefer, "::1".to_owned())));
+        let wrong = |dsn: &str| plan(Some(dsn), &variable).unwrap_err().to_string();
+        assert!(wrong("user=u sslmode=verify-ca").contains(".postgresql/root.crt: sslrootcert names"));
+        let roots = home.path().join("roots");
+        fs::write(&roots, "nothing").unwrap();
+        for mode in ["require", "verify-ca", "verify-full"] {
+            let dsn = format!("user=u sslmode={mode} sslrootcert={}", roots.display());
+            assert!(wrong(&dsn).contains("holds no certificate"), "{}", wrong(&dsn));
+        }
     }
 
     #[test]

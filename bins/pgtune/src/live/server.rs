@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 use sluice_cli::exit::Exit;
 use sluice_unix::blocking::Blocking;
 use sluice_unix::random;
+use sluice_unix::tls::TlsError;
 use sluice_wire::pg::conninfo::Host;
 use sluice_wire::pg::login::{Login, LoginError, ServerError};
 use sluice_wire::pg::query::{Conversation, Failure, Limits, Outcome, Reply};
 use sluice_wire::pg::sqlstate::SqlState;
 
-use super::login::{Plan, socket_path};
+use super::login::{Demand, Plan, Tls, socket_path};
 
 /// How long connecting and logging in may take, unless connect_timeout says otherwise.
 pub const CONNECT_WAIT: Duration = Duration::from_secs(10);
@@ -102,17 +103,22 @@ impl Server {
     pub fn connect(plan: Plan) -> Result<Self, Fault> {
         let wait = plan.connect_timeout_s.map_or(CONNECT_WAIT, |s| Duration::from_secs(s.into()));
         let deadline = Instant::now() + wait;
-        let (name, connected) = match &plan.host {
-            Host::Unix(directory) => {
-                let path = socket_path(directory, plan.port);
-                let connected = Blocking::connect_unix(&path, deadline);
-                (path, connected)
-            }
-            Host::Name(name) => over_tcp(name, plan.port, deadline),
-            Host::Address(address) => over_tcp(&address.to_string(), plan.port, deadline),
+        let name = match &plan.host {
+            Host::Unix(directory) => socket_path(directory, plan.port),
+            Host::Name(name) => format!("{name} port {}", plan.port),
+            Host::Address(address) => format!("{address} port {}", plan.port),
         };
         let unreachable = |error: &dyn fmt::Display| Fault::Unreachable(format!("server at {name}: {error}"));
-        let stream = connected.map_err(|error| unreachable(&error))?;
+        let not_admitted =
+            |error: &dyn fmt::Display| Fault::NotAdmitted(format!("server at {name}: {error}"));
+        let stream = match open(&plan, deadline) {
+            Ok(Some(stream)) => stream,
+            Ok(None) => return Err(not_admitted(&"does not encrypt connections, and sslmode demands it")),
+            Err(error) if matches!(TlsError::of(&error), Some(TlsError::Certificate(_))) => {
+                return Err(not_admitted(&error));
+            }
+            Err(error) => return Err(unreachable(&error)),
+        };
         let nonce = random::bytes().map_err(|error| unreachable(&error))?;
         let has_password = plan.credentials.secret.is_some();
         let talk = Conversation::new(Login::new(plan.params, plan.credentials, nonce), Limits::default());
@@ -128,7 +134,7 @@ impl Server {
                     true if !has_password => " (no password was given: PGPASSWORD, PGPASSFILE)",
                     true | false => "",
                 };
-                Err(Fault::NotAdmitted(format!("server at {name}: {error}{hint}")))
+                Err(not_admitted(&format_args!("{error}{hint}")))
             }
             Err(Broken::Talk(failure)) => Err(unreachable(&failure)),
         }
@@ -169,6 +175,9 @@ impl Server {
             out.clear();
             let len = match self.stream.read(&mut self.chunk) {
                 Ok(0) => return Err(Broken::Talk(self.talk.closed())),
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    return Err(Broken::Talk(self.talk.closed()));
+                }
                 // Whoever is reset may have been told why before.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => match self.talk.closed() {
                     Failure::Closed(None) => return Err(Broken::Io(error)),
@@ -198,8 +207,51 @@ enum Broken {
     Talk(Failure),
 }
 
-fn over_tcp(host: &str, port: u16, deadline: Instant) -> (String, io::Result<Blocking>) {
-    (format!("{host} port {port}"), Blocking::connect_tcp(host, port, deadline))
+/// A connection as the plan wants it; None if it is to be encrypted and the server cannot.
+fn open(plan: &Plan, deadline: Instant) -> io::Result<Option<Blocking>> {
+    let mut stream = connect(plan, deadline)?;
+    let Some(tls) = &plan.tls else { return Ok(Some(stream)) };
+    match encrypt(&mut stream, tls) {
+        Ok(Encrypted::Yes) => Ok(Some(stream)),
+        Ok(Encrypted::No) => Ok((tls.demand == Demand::Prefer).then_some(stream)),
+        // As libpq: what was only preferred is tried without.
+        Err(error) if TlsError::of(&error).is_some() && tls.demand == Demand::Prefer => {
+            connect(plan, deadline).map(Some)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn connect(plan: &Plan, deadline: Instant) -> io::Result<Blocking> {
+    match &plan.host {
+        Host::Unix(directory) => Blocking::connect_unix(&socket_path(directory, plan.port), deadline),
+        Host::Name(name) => Blocking::connect_tcp(name, plan.port, deadline),
+        Host::Address(address) => Blocking::connect_tcp(&address.to_string(), plan.port, deadline),
+    }
+}
+
+/// Whether a connection is encrypted now.
+enum Encrypted {
+    Yes,
+    No,
+}
+
+/// Asks the server to encrypt (SSLRequest) and does. Of its answer just one byte is read: what is behind it would be in
+/// the clear and must not be taken for its words.
+fn encrypt(stream: &mut Blocking, tls: &Tls) -> io::Result<Encrypted> {
+    let mut request = Vec::new();
+    sluice_wire::pg::frontend::ssl_request(&mut request);
+    stream.write_all(&request)?;
+    let mut answer = [0];
+    match (stream.read(&mut answer)?, answer) {
+        (1, [b'S']) => {
+            let session = tls.connector.session(&tls.name).map_err(io::Error::other)?;
+            stream.secure(session).map(|()| Encrypted::Yes)
+        }
+        (1, [b'N']) => Ok(Encrypted::No),
+        (0, _) => Err(io::Error::other("server closed the connection")),
+        _ => Err(io::Error::other("no PostgreSQL server: it answers neither S nor N")),
+    }
 }
 
 /// Whether trying again cannot help: user, password or database are wrong (classes 28 and 3D).
@@ -238,7 +290,7 @@ mod tests {
     use std::thread;
 
     /// A server that sends these bytes to whoever connects and then waits for the end.
-    fn says(bytes: &'static [u8]) -> Result<Server, Fault> {
+    fn says(bytes: &'static [u8], sslmode: &str) -> Result<Server, Fault> {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let fake = thread::spawn(move || {
@@ -249,7 +301,8 @@ mod tests {
             let _ = stream.shutdown(std::net::Shutdown::Write);
             let _ = stream.read_to_end(&mut Vec::new());
         });
-        let dsn = format!("host=127.0.0.1 port={port} user=u password=secret connect_timeout=30");
+        let dsn =
+            format!("host=127.0.0.1 port={port} user=u password=secret connect_timeout=30 sslmode={sslmode}");
         let server = Server::connect(login::plan(Some(&dsn), &|_| None).unwrap());
         if server.is_err() {
             fake.join().unwrap();
@@ -257,8 +310,8 @@ mod tests {
         server
     }
 
-    fn fault(bytes: &'static [u8]) -> (Exit, String) {
-        let fault = says(bytes).unwrap_err();
+    fn fault(bytes: &'static [u8], sslmode: &str) -> (Exit, String) {
+        let fault = says(bytes, sslmode).unwrap_err();
         let text = fault.to_string();
         assert!(!text.contains("secret"), "{text}");
         (fault.exit(), text.split_once(": ").map_or(String::new(), |(_, text)| text.to_owned()))
@@ -284,7 +337,24 @@ mod tests {
             ),
             (b"E\0\0\0\x17SFATAL\0C57P03\0Mno\0\0", Exit::Temporary, "server login failed: FATAL no"),
         ] {
-            assert_eq!(fault(bytes), (exit, text.to_owned()), "{}", bytes.escape_ascii());
+            assert_eq!(fault(bytes, "disable"), (exit, text.to_owned()), "{}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn servers_that_do_not_encrypt() {
+        let refused = "does not encrypt connections, and sslmode demands it";
+        let garbage = "TLS: received corrupt message of type InvalidContentType";
+        let neither = "no PostgreSQL server: it answers neither S nor N";
+        for (bytes, sslmode, exit, text) in [
+            (&b"N"[..], "require", Exit::Usage, refused),
+            (b"N", "prefer", Exit::Temporary, "server closed the connection"),
+            (b"", "prefer", Exit::Temporary, "server closed the connection"),
+            (b"H", "require", Exit::Temporary, neither),
+            (b"S", "require", Exit::Temporary, "unexpected end of file"),
+            (b"Sxxxxxxxxxxxxxxxx", "require", Exit::Temporary, garbage),
+        ] {
+            assert_eq!(fault(bytes, sslmode), (exit, text.to_owned()), "{} {sslmode}", bytes.escape_ascii());
         }
     }
 

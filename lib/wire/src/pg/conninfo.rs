@@ -27,7 +27,7 @@ pub const PORT_DEFAULT: u16 = 5432;
 enum Treatment {
     /// Part of [`Conninfo`].
     Used,
-    /// Makes no difference: about encryption that is not used, or a tuning of the connection.
+    /// Makes no difference: about certificates of clients, which a server asks for itself, or a tuning of the connection.
     Ignored,
     /// These values, or none, ask for nothing we lack; any other does.
     Only(&'static [&'static str]),
@@ -53,6 +53,7 @@ const KEYWORDS: &[Keyword] = &[
     ("service", Some("PGSERVICE"), Used),
     ("servicefile", Some("PGSERVICEFILE"), Used),
     ("sslmode", Some("PGSSLMODE"), Used),
+    ("sslrootcert", Some("PGSSLROOTCERT"), Used),
     ("channel_binding", Some("PGCHANNELBINDING"), Only(&["disable", "prefer"])),
     ("gssencmode", Some("PGGSSENCMODE"), Only(&["disable", "prefer"])),
     ("replication", None, Only(&["false", "off", "no", "0"])),
@@ -74,16 +75,15 @@ const KEYWORDS: &[Keyword] = &[
     ("max_protocol_version", Some("PGMAXPROTOCOLVERSION"), Ignored),
     ("min_protocol_version", Some("PGMINPROTOCOLVERSION"), Only(&["3.0"])),
     ("ssl_max_protocol_version", Some("PGSSLMAXPROTOCOLVERSION"), Ignored),
-    ("ssl_min_protocol_version", Some("PGSSLMINPROTOCOLVERSION"), Ignored),
+    ("ssl_min_protocol_version", Some("PGSSLMINPROTOCOLVERSION"), Only(&["TLSv1", "TLSv1.1", "TLSv1.2"])),
     ("sslcert", Some("PGSSLCERT"), Ignored),
     ("sslcertmode", Some("PGSSLCERTMODE"), Only(&["disable", "allow"])),
     ("sslcompression", Some("PGSSLCOMPRESSION"), Ignored),
-    ("sslcrl", Some("PGSSLCRL"), Ignored),
-    ("sslcrldir", Some("PGSSLCRLDIR"), Ignored),
+    ("sslcrl", Some("PGSSLCRL"), Only(&[])),
+    ("sslcrldir", Some("PGSSLCRLDIR"), Only(&[])),
     ("sslkey", Some("PGSSLKEY"), Ignored),
     ("sslkeylogfile", None, Ignored),
     ("sslpassword", None, Ignored),
-    ("sslrootcert", Some("PGSSLROOTCERT"), Ignored),
     ("sslsni", Some("PGSSLSNI"), Ignored),
     ("tcp_user_timeout", None, Ignored),
 ];
@@ -99,8 +99,6 @@ pub enum ConninfoError {
     Value(&'static str),
     /// The keyword asks for something we do not have.
     Unsupported(&'static str),
-    /// An encrypted connection is demanded.
-    NeedsTls,
 }
 
 impl fmt::Display for ConninfoError {
@@ -112,9 +110,6 @@ impl fmt::Display for ConninfoError {
             Self::Value(keyword) => write!(f, "{keyword} has a value it cannot have"),
             Self::Unsupported("host") => f.write_str("lists of hosts are not supported"),
             Self::Unsupported(keyword) => write!(f, "{keyword} asks for something that is not supported"),
-            Self::NeedsTls => f.write_str(
-                "sslmode demands an encrypted connection, which is not supported; disable, allow and prefer are",
-            ),
         }
     }
 }
@@ -172,6 +167,21 @@ pub enum Host {
     Address(IpAddr),
 }
 
+/// Whether a connection is encrypted, and what is asked of the server's certificate.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SslMode {
+    /// It is not.
+    Disable,
+    /// It is if the server can: `prefer`, and `allow`, which libpq would try the other way round.
+    Prefer,
+    /// It is, with whomever; where there is a file of trusted certificates, as [`SslMode::VerifyCa`].
+    Require,
+    /// And the certificate is one we trust.
+    VerifyCa,
+    /// And it is for the name that was asked for.
+    VerifyFull,
+}
+
 /// Where to connect and as whom. None: nothing was said, and the caller has a default.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Conninfo {
@@ -191,6 +201,10 @@ pub struct Conninfo {
     pub passfile: Option<String>,
     /// How long connecting may take.
     pub connect_timeout_s: Option<u32>,
+    /// Whether the connection is encrypted; never on a Unix socket, which needs none.
+    pub sslmode: SslMode,
+    /// The file of trusted certificates, or `system` for the system's; `~/.postgresql/root.crt` otherwise.
+    pub sslrootcert: Option<String>,
     /// What the server calls the session.
     pub application_name: Option<String>,
     /// Settings for the session, in the form of the server's command line.
@@ -211,7 +225,7 @@ pub fn resolve(pairs: &Pairs) -> Result<Conninfo, ConninfoError> {
     }
     let text = |keyword| pairs.value(keyword).map(str::to_owned);
     let host = host(pairs)?;
-    check_sslmode(pairs.value("sslmode"), host.as_ref())?;
+    let sslmode = sslmode(pairs.value("sslmode"), pairs.value("sslrootcert"), host.as_ref())?;
     Ok(Conninfo {
         host,
         host_name: text("host"),
@@ -224,6 +238,8 @@ pub fn resolve(pairs: &Pairs) -> Result<Conninfo, ConninfoError> {
         connect_timeout_s: number::<i64>(pairs, "connect_timeout")?
             .and_then(|s| u32::try_from(s).ok())
             .filter(|&s| s > 0),
+        sslmode,
+        sslrootcert: text("sslrootcert"),
         application_name: text("application_name"),
         options: text("options"),
     })
@@ -244,15 +260,23 @@ fn host(pairs: &Pairs) -> Result<Option<Host>, ConninfoError> {
     Ok(Some(host.parse().map_or_else(|_| Host::Name(host.to_owned()), Host::Address)))
 }
 
-/// libpq's rule: encryption is a matter of TCP, a Unix socket needs none.
-fn check_sslmode(sslmode: Option<&str>, host: Option<&Host>) -> Result<(), ConninfoError> {
-    match sslmode {
-        None | Some("disable" | "allow" | "prefer") => Ok(()),
-        Some("require" | "verify-ca" | "verify-full") => match host {
-            None | Some(Host::Unix(_)) => Ok(()),
-            Some(Host::Name(_) | Host::Address(_)) => Err(ConninfoError::NeedsTls),
-        },
-        Some(_) => Err(ConninfoError::Value("sslmode")),
+/// libpq's rules: encryption is a matter of TCP, and who trusts the certificates of the system wants the name checked.
+fn sslmode(mode: Option<&str>, roots: Option<&str>, host: Option<&Host>) -> Result<SslMode, ConninfoError> {
+    let mode = match mode {
+        None if roots == Some("system") => SslMode::VerifyFull,
+        Some("disable") => SslMode::Disable,
+        None | Some("allow" | "prefer") => SslMode::Prefer,
+        Some("require") => SslMode::Require,
+        Some("verify-ca") => SslMode::VerifyCa,
+        Some("verify-full") => SslMode::VerifyFull,
+        Some(_) => return Err(ConninfoError::Value("sslmode")),
+    };
+    match host {
+        None | Some(Host::Unix(_)) => Ok(SslMode::Disable),
+        Some(_) if roots == Some("system") && mode != SslMode::VerifyFull => {
+            Err(ConninfoError::Value("sslmode"))
+        }
+        Some(_) => Ok(mode),
     }
 }
 

@@ -69,8 +69,9 @@ fn faults_show_nothing_of_the_text() {
         ("require_auth=scram-sha-256", ConninfoError::Unsupported("require_auth")),
         ("requirepeer=postgres", ConninfoError::Unsupported("requirepeer")),
         ("target_session_attrs=primary", ConninfoError::Unsupported("target_session_attrs")),
-        ("host=h sslmode=require", ConninfoError::NeedsTls),
-        ("hostaddr=::1 sslmode=verify-full", ConninfoError::NeedsTls),
+        ("host=h sslrootcert=system sslmode=verify-ca", ConninfoError::Value("sslmode")),
+        ("host=h sslcrl=secret", ConninfoError::Unsupported("sslcrl")),
+        ("host=h ssl_min_protocol_version=TLSv1.3", ConninfoError::Unsupported("ssl_min_protocol_version")),
     ] {
         let found = resolved(text).unwrap_err();
         assert_eq!(found, error, "{text}");
@@ -95,6 +96,13 @@ fn what_is_resolved() {
         resolved("host=db.example hostaddr=10.0.0.1").unwrap().host_name.as_deref(),
         Some("db.example")
     );
+    let sslmode = |text| resolved(text).unwrap().sslmode;
+    assert_eq!(sslmode("host=h"), SslMode::Prefer);
+    assert_eq!(sslmode("host=h sslmode=disable"), SslMode::Disable);
+    assert_eq!(sslmode("hostaddr=::1 sslmode=require"), SslMode::Require);
+    assert_eq!(sslmode("host=h sslmode=verify-ca"), SslMode::VerifyCa);
+    assert_eq!(sslmode("host=h sslrootcert=system"), SslMode::VerifyFull);
+    assert_eq!((sslmode(""), sslmode("host=/tmp sslmode=verify-full")), (SslMode::Disable, SslMode::Disable));
     let timeout = |text| resolved(text).unwrap().connect_timeout_s;
     assert_eq!(timeout("connect_timeout=5"), Some(5));
     assert_eq!((timeout("connect_timeout=0"), timeout("connect_timeout=-1")), (None, None));
