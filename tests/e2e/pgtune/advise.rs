@@ -2,6 +2,7 @@
 
 use super::*;
 use sluice_tests::PATIENCE;
+use sluice_tests::postgres::Options;
 use std::time::Instant;
 
 /// The line of a rule, if it has spoken.
@@ -9,9 +10,20 @@ fn said<'a>(run: &'a Run, rule: &str) -> Option<&'a str> {
     run.out.lines().find(|line| line.split(' ').next() == Some(rule))
 }
 
+/// What the database counts a second since its reset. It only falls while nothing happens, so what is above a threshold
+/// after a run was above it during the run, however slow the machine.
+fn rate(postgres: &Postgres, column: &str) -> f64 {
+    let query = format!(
+        "SELECT {column} / extract(epoch FROM clock_timestamp() - stats_reset) FROM pg_stat_database \
+         WHERE datname = 'postgres'"
+    );
+    postgres.sql(&query)[0][0].parse().unwrap()
+}
+
 #[test]
 fn a_server_in_trouble() {
-    let postgres = Postgres::start();
+    // A long timeout, so that little WAL a second fills much.
+    let postgres = Postgres::with(&Options::default().set("checkpoint_timeout", "1d"));
     postgres.sql("CREATE TABLE t AS SELECT generate_series(1, 1000) AS n");
     let major = postgres.major();
     let counted = [("bgwriter", 12), ("wal", 14), ("checkpointer", 17)];
@@ -43,17 +55,19 @@ fn a_server_in_trouble() {
     postgres.sql("SELECT pg_reload_conf()");
     let advice = tune(&postgres, &["--advise", "--window", "0"]);
     assert_eq!(advice.code, 1, "{advice:?}");
-    // What WAL has been written since when, and how many sessions, is not counted before 14.
-    for (rule, since) in [("A1", 14), ("A2", 12), ("A8", 14), ("A16", 12)] {
-        assert_eq!(said(&advice, rule).is_some(), major >= since, "{rule}: {advice:?}");
+    // What WAL has been written since when is not counted before 14, and neither are sessions.
+    assert_eq!(said(&advice, "A1").is_some(), major >= 14, "{advice:?}");
+    if rate(&postgres, "temp_bytes") > 1_048_576.0 {
+        let temporary = said(&advice, "A2").unwrap_or_else(|| panic!("{advice:?}"));
+        assert!(temporary.contains("work_mem: 4MB -> 8MB"), "{temporary}");
+        assert!(temporary.contains("window since stats_reset; stats_reset 2"), "{temporary}");
     }
-    let temporary = said(&advice, "A2").unwrap();
-    assert!(
-        temporary.contains("work_mem: 4MB -> 8MB")
-            && temporary.contains("window since stats_reset; stats_reset 2"),
-        "{temporary}"
-    );
-    assert!(said(&advice, "A16").unwrap().contains("max_connections"), "{advice:?}");
+    if major < 14 {
+        assert_eq!(said(&advice, "A8"), None, "{advice:?}");
+    } else if rate(&postgres, "(sessions - 5)") > 1.0 {
+        assert!(said(&advice, "A8").is_some(), "{advice:?}");
+    }
+    assert!(said(&advice, "A16").is_some_and(|line| line.contains("max_connections")), "{advice:?}");
     let vital: Vec<_> = advice.out.lines().filter(|line| line.starts_with("A15 risk ")).collect();
     assert_eq!(vital.len(), 3, "autovacuum, fsync, full_page_writes: {vital:?}");
 }
