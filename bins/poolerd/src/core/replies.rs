@@ -22,6 +22,9 @@ use crate::config::PoolMode;
 /// Errors and notices up to this size are looked into; longer ones are passed through.
 const ERROR_BYTES: usize = 64 * 1024;
 
+/// Why statement mode ends a session.
+const NO_TRANSACTIONS: &str = "transaction blocks not allowed in statement pooling mode";
+
 /// A ParameterStatus has room for any value PostgreSQL reports.
 const PARAMETER_BYTES: usize = 1024 * 1024;
 
@@ -299,7 +302,14 @@ impl Core {
         while server.outstanding.head().is_some_and(|head| head.kind == Kind::CopyEnd) {
             server.outstanding.pop();
         }
-        let link = server.link;
+        let (link, task, pool) = (server.link, server.task, server.pool);
+        if status != TransactionStatus::Idle
+            && (link.is_some() && task == Task::None)
+            && self.mode_of(pool) == PoolMode::Statement
+        {
+            // Not even the ReadyForQuery: the client would take its BEGIN for done.
+            return self.distrust(id, NO_TRANSACTIONS, now);
+        }
         let to = owner.filter(|&owner| link == Some(owner)).map(Peer::Client);
         let step = self.deliver(id, to, message);
         self.emit_faked(id);
@@ -337,8 +347,7 @@ impl Core {
             self.wake_held(id);
             self.release_if_done(client_id, now);
         } else if self.mode_of(pool) == PoolMode::Statement {
-            let text = "transaction blocks not allowed in statement pooling mode";
-            self.close_server(id, text, now);
+            self.close_server(id, NO_TRANSACTIONS, now);
         } else {
             self.wake_held(id);
             self.arm_server(id, now);

@@ -125,3 +125,18 @@ fn what_a_session_left_behind_is_reset_although_the_mode_has_changed() {
     bench.reply(server, 'I');
     assert!(!bench.sent.contains_key(&Peer::Server(server)), "it is clean now");
 }
+
+#[test]
+fn statement_mode_tells_nobody_that_a_transaction_has_begun() {
+    for requests in [vec!["BEGIN"], vec!["BEGIN", "COMMIT"]] {
+        let mut bench = Bench::with(&CONFIG.replace("transaction", "statement"));
+        let (client, server) = pair(&mut bench);
+        for request in requests {
+            bench.query(client, request);
+        }
+        bench.reply(server, 'T');
+        let refused = "FATAL 08P01 transaction blocks not allowed in statement pooling mode";
+        assert_eq!(bench.answer(client), format!("BEGIN, {refused}, closed"));
+        assert!(closed(&bench, server));
+    }
+}
