@@ -6,7 +6,7 @@ pub(super) const TEXTS: &[Text] = &[
     text(
         "max_connections",
         "The most sessions at once; each is a process, and the worst case is counted for all of them.",
-        "Every slot takes shared memory and makes snapshots slower even while it is idle; a busy session takes work_mem several times.",
+        "Every slot takes shared memory, every session is a process, and a busy one may take work_mem several times.",
         "Put a pooler in front before raising it: a server works best with a few sessions for each core.",
     ),
     text(
@@ -144,7 +144,7 @@ pub(super) const TEXTS: &[Text] = &[
     text(
         "max_worker_processes",
         "All background workers together: parallel query, logical replication, extensions.",
-        "A slot of shared memory each; a standby needs at least as many as its primary, or it stops.",
+        "A slot of shared memory each; a standby needs at least as many as its primary, or its recovery stops.",
         "Raise it by as many workers as your extensions start.",
     ),
     text(
@@ -227,7 +227,7 @@ pub(super) const TEXTS: &[Text] = &[
     ),
     text(
         "temp_file_limit",
-        "The most disk one session's sorts and hashes may fill, so that one query cannot fill the volume.",
+        "The most disk the sorts and hashes of one process may take, so that one query cannot fill the volume.",
         "A query that needs more is cancelled with an error.",
         "Raise it for roles that run large reports (ALTER ROLE ... SET, as a superuser).",
     ),
