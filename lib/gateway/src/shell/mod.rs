@@ -75,6 +75,13 @@ pub enum Request {
     ReopenLog,
 }
 
+/// Times descriptors were short, since the log was told so.
+#[derive(Debug, Default)]
+struct Exhausted {
+    count: u64,
+    told_at: Option<Instant>,
+}
+
 /// Why the shell could not go on.
 #[derive(Debug)]
 pub enum Failure {
@@ -127,6 +134,7 @@ pub struct Shell<G> {
     requests: Vec<Request>,
     /// Who waits for the outcome of a reload.
     reloading: Vec<Key>,
+    exhausted: Exhausted,
     /// A second signal ends the process at once.
     quit: bool,
 }
@@ -178,6 +186,7 @@ impl<G: Gate> Shell<G> {
             entering: Entering::new(),
             requests: Vec::new(),
             reloading: Vec::new(),
+            exhausted: Exhausted::default(),
             quit: false,
         })
     }

@@ -33,6 +33,9 @@ const ACCEPTS_PER_TURN: usize = 64;
 /// Pause of accepting when descriptors have run out.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
+/// How often it is told that they have.
+const EXHAUSTED_INTERVAL: Duration = Duration::from_secs(1);
+
 impl<G: Gate> Shell<G> {
     /// Takes in an event of one of the shell's own sources.
     pub fn on_event(&mut self, token: Token, readiness: Readiness, now: Instant) {
@@ -181,6 +184,11 @@ impl<G: Gate> Shell<G> {
     }
 
     fn accept(&mut self, at: usize, now: Instant) {
+        // A paused door is tried again by its timer: each try while descriptors are short costs somebody a refusal.
+        if self.doors.get(at).is_some_and(|door| door.paused) {
+            return;
+        }
+        let mut pause = Duration::ZERO;
         for _ in 0..ACCEPTS_PER_TURN {
             let busy = self.entering.len() >= self.prepared.config.settings.tls_handshakes_max as usize;
             let Some(door) = self.doors.get_mut(at) else { return };
@@ -195,13 +203,13 @@ impl<G: Gate> Shell<G> {
                 }
                 Accepted::WouldBlock => return,
                 Accepted::Exhausted(stream, error) => {
-                    let text = format_args!("cannot accept on {}: {error}", door.name);
-                    self.log.line(Level::Warning, event::REFUSED, text);
-                    door.paused = true;
-                    if let Some(stream) = stream {
-                        self.turn_away(&stream, now);
+                    let name = door.name.clone();
+                    self.log_exhausted(&name, &error, now);
+                    pause = ACCEPT_RETRY;
+                    match stream {
+                        Some(stream) => self.turn_away(&stream, now),
+                        None => break,
                     }
-                    return self.timers.schedule(now + ACCEPT_RETRY, Tick::Accept);
                 }
                 Accepted::Failed(error) => {
                     let text = format_args!("cannot accept on {}: {error}", door.name);
@@ -213,8 +221,20 @@ impl<G: Gate> Shell<G> {
         // No edge will come for those that already wait.
         if let Some(door) = self.doors.get_mut(at) {
             door.paused = true;
-            self.timers.schedule(now, Tick::Accept);
+            self.timers.schedule(now + pause, Tick::Accept);
         }
+    }
+
+    /// Says once a second at most that connections cannot be accepted: there may be thousands.
+    fn log_exhausted(&mut self, name: &str, error: &std::io::Error, now: Instant) {
+        self.exhausted.count += 1;
+        if self.exhausted.told_at.is_some_and(|at| now < at + EXHAUSTED_INTERVAL) {
+            return;
+        }
+        let count = std::mem::take(&mut self.exhausted.count);
+        self.exhausted.told_at = Some(now);
+        let text = format_args!("cannot accept on {name}: {error} ({count} times since it was last told)");
+        self.log.line(Level::Warning, event::REFUSED, text);
     }
 
     fn admit(&mut self, stream: Stream, remote: Address, security: Security, now: Instant) {

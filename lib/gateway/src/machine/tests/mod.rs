@@ -2,6 +2,7 @@
 
 mod bench;
 mod gate;
+mod limits;
 mod relay;
 mod sim;
 mod time;
