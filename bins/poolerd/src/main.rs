@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::path::Path;
-use std::time::Duration;
 
 use poolerd::config::command::{Command, Start, USAGE, command};
 use poolerd::config::{ENVIRONMENT_PREFIX, Severity, Snapshot, load};
@@ -14,9 +13,6 @@ use sluice_cli::exit::{Exit, print};
 use sluice_cli::help::synopsis;
 use sluice_unix::log::{Level, Log, Sinks, Stderr};
 use sluice_unix::privs::{self, PidFile};
-
-/// How long the last log lines may take to get out.
-const LAST_LINES: Duration = Duration::from_secs(2);
 
 fn main() -> Exit {
     let mut arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
@@ -114,7 +110,6 @@ fn serve(start: Start, snapshot: Snapshot) -> Result<(), Failure> {
     if let Err(failure) = &outcome {
         log.line(Level::Fatal, Event::Exit.name(), format_args!("{failure}"));
     }
-    log.flush(LAST_LINES);
     outcome
 }
 
