@@ -158,6 +158,9 @@ pub fn chunked(data: &[u8]) {
         Body::of_request(RequestFraming::Chunked, &BODY).unwrap_or_else(|fault| panic!("{fault:?}"));
     drain(&mut reader, &data[..used]).unwrap_or_else(|fault| panic!("{fault:?}"));
     forward::trailers(&mut again, reader.trailers());
+    // Lines are written with a space behind the colon: a trailer section at its limit may grow beyond it.
+    let roomy = BodyLimits { trailer_max: 2 * BODY.trailer_max, ..BODY };
+    let new = || Body::of_request(RequestFraming::Chunked, &roomy);
     let read = body(new(), new(), &again);
     assert_eq!(read, Some((content, again.len())));
 }
