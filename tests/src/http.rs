@@ -59,6 +59,11 @@ impl Connection {
         self.reader.get_mut().write_all(text.as_bytes()).unwrap();
     }
 
+    /// Sends bytes as they are. The peer may have ended the connection already, which the next read tells.
+    pub fn write(&mut self, bytes: &[u8]) {
+        let _ = self.reader.get_mut().write_all(bytes);
+    }
+
     /// Reads a response; `None` if the connection ends before one begins.
     pub fn receive(&mut self) -> Option<Response> {
         let mut line = String::new();
