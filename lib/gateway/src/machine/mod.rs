@@ -167,6 +167,12 @@ impl<G: Gate> Gateway<G> {
         if self.config.origins != config.origins {
             self.close_all_idle();
             self.stop_checks();
+            // What is on its way to an earlier origin counts for none of the new ones.
+            self.conns.iter_mut().for_each(|(_, conn)| conn.retired = true);
+            let exchanges = self.clients.iter_mut().filter_map(|(_, client)| client.exchange.as_mut());
+            exchanges.for_each(|exchange| exchange.origin = None);
+            let seed = self.next_random();
+            self.origins = Origins::new(config.origins.len(), config.policy.clone(), seed);
         }
         self.limits = Limits::of(&config);
         self.origins.reconfigure(config.origins.len(), config.policy.clone());
@@ -326,7 +332,7 @@ impl<G: Gate> Gateway<G> {
     fn drop_conn(&mut self, id: ConnId, closing: Closing) {
         let Some(conn) = self.conns.remove(id.0) else { return };
         // Checks are not counted: they must get through when requests hold every connection.
-        if !conn.is_check() {
+        if !conn.is_check() && !conn.retired {
             self.origins.close(conn.origin);
         }
         self.effects.push_back(Effect::Close(End::Origin(id), closing));

@@ -27,6 +27,8 @@ pub(super) struct OriginConn {
     pub(super) requests: u32,
     /// Since when it has not taken what it was sent.
     pub(super) blocked_at: Option<Instant>,
+    /// The configuration has other origins now: it finishes what it carries and counts for none of them.
+    pub(super) retired: bool,
 }
 
 /// What a connection is for.
@@ -77,7 +79,7 @@ impl OriginConn {
 
     fn new(origin: OriginId, state: ConnState, client: Option<ClientId>) -> Self {
         let reader = ResponseReader::default();
-        Self { origin, state, client, reader, requests: 0, blocked_at: None }
+        Self { origin, state, client, reader, requests: 0, blocked_at: None, retired: false }
     }
 }
 

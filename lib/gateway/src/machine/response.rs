@@ -250,7 +250,10 @@ impl<G: Gate> Gateway<G> {
             let head_after = replied.saturating_duration_since(dispatched);
             self.gate.settle(ticket, Outcome::Response { status: exchange.account.status, head_after }, now);
         }
-        let reusable = behind == Behind::Nothing
+        // A connection to an origin of an earlier configuration must not carry requests for another.
+        let current = self.conns.get(conn.0).is_some_and(|link| !link.retired);
+        let reusable = current
+            && behind == Behind::Nothing
             && exchange.reusable == Persistence::KeepAlive
             && exchange.times.asked.is_some()
             // Its PROXY header spoke of this client.

@@ -61,6 +61,15 @@ impl Bench {
         }
     }
 
+    /// Goes on with other settings.
+    pub(super) fn reconfigure(&mut self, change: impl FnOnce(&mut Settings)) {
+        let mut settings = self.gateway.config().settings.clone();
+        change(&mut settings);
+        let config = Config::new("gate", settings, Routes::new(Vec::new())).unwrap();
+        self.gateway.reconfigure(Arc::new(config));
+        self.apply(&[]);
+    }
+
     pub(super) fn connect(&mut self) -> ClientId {
         self.connect_from("192.0.2.1", Trust::No)
     }

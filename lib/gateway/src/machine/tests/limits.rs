@@ -109,6 +109,25 @@ fn a_header_speaks_of_the_client_on_a_connection_of_its_own() {
 }
 
 #[test]
+fn connections_to_earlier_origins_finish_and_carry_nothing_else() {
+    let mut bench = bench();
+    let client = bench.connect();
+    bench.send(client, GET);
+    let old = bench.accept();
+    bench.asked(old);
+    bench.reconfigure(|settings| settings.origin = vec!["http://127.0.0.1:9".into()]);
+    bench.reply(old, OK);
+    assert!(bench.got(client).ends_with("hello"));
+    assert!(bench.closed(End::Origin(old)).is_some());
+    bench.send(client, GET);
+    let new = bench.accept();
+    bench.reply(new, OK);
+    assert!(bench.got(client).ends_with("hello"));
+    let row = bench.gateway.show_origins(bench.now).remove(0);
+    assert_eq!((&row["in_flight"], &row["connections"], &row["idle"]), (&0.into(), &1.into(), &1.into()));
+}
+
+#[test]
 fn a_request_that_went_round_in_a_circle_is_refused() {
     let mut bench = bench();
     let client = bench.connect();
