@@ -24,6 +24,8 @@ use sluice_wire::pg::error::ErrorResponse;
 use crate::config::Snapshot;
 use crate::core::pressure::Pressure;
 use crate::core::{Cell, ControlId, Core, Event, Outcome, Table, wants_survey};
+use crate::daemon::Failure;
+use crate::listen;
 use crate::session::Sessions;
 
 /// Permissions of the socket file.
@@ -58,17 +60,21 @@ pub(crate) struct ControlSocket {
 /// out: that is logged, and nothing more. A place that was asked for has to work.
 ///
 /// # Errors
-/// Text for the operator.
-pub(crate) fn open(snapshot: &Snapshot, log: &Log, peer_class: u8) -> Result<Option<ControlSocket>, String> {
+/// [`Failure`] with text for the operator.
+pub(crate) fn open(snapshot: &Snapshot, log: &Log, peer_class: u8) -> Result<Option<ControlSocket>, Failure> {
     let Some(path) = &snapshot.global.control_socket else { return Ok(None) };
     match ControlSocket::open(path, peer_class) {
         Ok(socket) => Ok(Some(socket)),
         Err(error) if snapshot.origin("control_socket") == Origin::Default => {
-            let text = format_args!("no control socket: cannot listen on {path}: {error}");
+            let hint = "set control_socket to a path that may be written, or to nothing";
+            let text = format_args!("no control socket: cannot listen on {path}: {error}; {hint}");
             log.line(log::Level::Warning, Event::Control.name(), text);
             Ok(None)
         }
-        Err(error) => Err(format!("cannot listen on control_socket {path}: {error}")),
+        Err(error) => {
+            let text = format!("cannot listen on control_socket {path}: {error}");
+            Err(listen::failure(&error, text))
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use sluice_unix::log::Log;
 use sluice_unix::notify::Notify;
 use sluice_unix::offload::{self, Offload};
 use sluice_unix::poller::{Poller, Readiness};
+use sluice_unix::privs::PrivsError;
 use sluice_unix::signals::{Signal, Signals};
 use sluice_unix::slab::Key;
 use sluice_unix::stream;
@@ -77,14 +78,45 @@ pub struct Options {
 pub enum Failure {
     /// The configuration cannot be acted on: text for the operator.
     Configuration(String),
+    /// Something is held by another process or is not there yet, so that trying again may help: text for the operator.
+    Temporary(String),
     /// The system refuses something that may work later.
     System(String, io::Error),
+}
+
+impl Failure {
+    /// What `error` means for a start, told by `text`. A path that does not exist, may not be used or is something else has
+    /// to be mended by somebody; an address in use, or one that the machine does not have yet, may pass.
+    #[must_use]
+    pub fn of(error: &io::Error, text: String) -> Self {
+        use io::ErrorKind as Kind;
+        match error.kind() {
+            Kind::NotFound
+            | Kind::PermissionDenied
+            | Kind::NotADirectory
+            | Kind::IsADirectory
+            | Kind::InvalidFilename
+            | Kind::ReadOnlyFilesystem => Failure::Configuration(text),
+            _ => Failure::Temporary(text),
+        }
+    }
+}
+
+impl From<PrivsError> for Failure {
+    fn from(error: PrivsError) -> Self {
+        let text = error.to_string();
+        match &error {
+            PrivsError::Running(..) => Failure::Temporary(text),
+            PrivsError::PidFile(_, cause) | PrivsError::Call(_, cause) => Failure::of(cause, text),
+            PrivsError::NoSuchUser(_) | PrivsError::Root => Failure::Configuration(text),
+        }
+    }
 }
 
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Failure::Configuration(text) => f.write_str(text),
+            Failure::Configuration(text) | Failure::Temporary(text) => f.write_str(text),
             Failure::System(what, error) => write!(f, "cannot {what}: {error}"),
         }
     }
@@ -151,13 +183,12 @@ impl Worker {
             .map_err(system("watch signals"))?;
         let waker = poller.waker(Token::new(class::WAKER, key(0))).map_err(system("make a waker"))?;
         let global = &options.snapshot.global;
-        let doors = listen::open(global, &options.log).map_err(Failure::Configuration)?;
+        let doors = listen::open(global, &options.log)?;
         for (at, door) in doors.iter().enumerate() {
             let token = Token::new(class::DOOR, key(at as u32));
             poller.register_readable(&door.listener, token).map_err(system("watch a listener"))?;
         }
-        let control = control::open(&options.snapshot, &options.log, class::CONTROL_PEER)
-            .map_err(Failure::Configuration)?;
+        let control = control::open(&options.snapshot, &options.log, class::CONTROL_PEER)?;
         if let Some(control) = &control {
             poller
                 .register_readable(control.listener(), Token::new(class::CONTROL, key(0)))
@@ -513,15 +544,10 @@ impl Worker {
     }
 
     fn reopen_log(&self, snapshot: &Snapshot) {
-        let file = snapshot.global.logfile.as_deref().map(std::path::Path::new);
-        match log::Sinks::open(self.options.stderr, file) {
+        match open_sinks(self.options.stderr, snapshot) {
             Ok(sinks) => self.log.reopen(sinks),
-            Err(error) => {
-                self.log.line(
-                    log::Level::Error,
-                    core::Event::Reload.name(),
-                    format_args!("cannot open the log file: {error}"),
-                );
+            Err(failure) => {
+                self.log.line(log::Level::Error, core::Event::Reload.name(), format_args!("{failure}"));
             }
         }
         self.log.set_verbosity(snapshot.global.verbose.min(u8::MAX.into()) as u8);
@@ -532,6 +558,18 @@ impl Worker {
         self.notify.stopping();
         self.log.line(log::Level::Log, core::Event::Exit.name(), format_args!("process down"));
     }
+}
+
+/// Opens the places log lines go to by the configuration.
+///
+/// # Errors
+/// [`Failure`], which names the file.
+pub fn open_sinks(stderr: log::Stderr, snapshot: &Snapshot) -> Result<log::Sinks, Failure> {
+    let file = snapshot.global.logfile.as_deref();
+    log::Sinks::open(stderr, file.map(std::path::Path::new)).map_err(|error| {
+        let text = format!("cannot open the log file {}: {error}", file.unwrap_or_default());
+        Failure::of(&error, text)
+    })
 }
 
 /// How log lines look by the configuration.

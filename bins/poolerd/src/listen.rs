@@ -9,6 +9,7 @@ use sluice_unix::stream::{self, Keepalive, TcpOptions};
 
 use crate::config::Global;
 use crate::core::{Address, Event};
+use crate::daemon::Failure;
 
 /// `tcp_defer_accept = 1` holds a connection without bytes back for this long, in seconds.
 const DEFER_ACCEPT_S: u32 = 1;
@@ -43,48 +44,74 @@ pub(crate) fn tcp_options(global: &Global) -> TcpOptions {
     }
 }
 
-/// Takes over the sockets a service manager has opened; without any, opens what the configuration asks for.
+/// Takes over the sockets a service manager has opened; without any, opens what the configuration asks for. As in PgBouncer,
+/// an address of `listen_addr` that cannot be had is a warning while another one works.
 ///
 /// # Errors
-/// Text for the log: which address, which call, why.
-pub(crate) fn open(global: &Global, log: &Log) -> Result<Vec<Door>, String> {
-    let inherited = Listener::inherited().map_err(|error| error.to_string())?;
+/// [`Failure`] with text for the log: which address, which call, why.
+pub(crate) fn open(global: &Global, log: &Log) -> Result<Vec<Door>, Failure> {
+    let inherited = Listener::inherited().map_err(|error| Failure::Configuration(error.to_string()))?;
     if !inherited.is_empty() {
         let text = "listen_addr and unix_socket_dir are ignored: the service manager has opened the sockets";
         log.line(Level::Warning, Event::Config.name(), format_args!("{text}"));
-        return inherited.into_iter().map(|listener| inherit(listener, global)).collect();
+        let doors = inherited.into_iter().map(|listener| inherit(listener, global)).collect::<Result<_, _>>();
+        return doors.map_err(Failure::Configuration);
     }
-    let mut doors = Vec::new();
+    let mut doors = open_tcp(global, log)?;
+    if !global.unix_socket_dir.is_empty() && global.listen_port > 0 {
+        doors.push(open_unix(global)?);
+    }
+    if doors.is_empty() {
+        return Err(Failure::Configuration(
+            "nowhere to listen on: set listen_addr or unix_socket_dir".to_owned(),
+        ));
+    }
+    Ok(doors)
+}
+
+fn open_tcp(global: &Global, log: &Log) -> Result<Vec<Door>, Failure> {
     let how = TcpListen {
         backlog: global.listen_backlog,
         reuse_port: if global.so_reuseport { ReusePort::Yes } else { ReusePort::No },
         defer_accept_s: if global.tcp_defer_accept { DEFER_ACCEPT_S } else { 0 },
         options: tcp_options(global),
     };
+    let mut doors = Vec::new();
+    let mut failures = Vec::new();
     for host in &global.listen_addr {
         for address in addresses(host, global.listen_port)? {
             match Listener::tcp(address, &how) {
-                Ok(listener) => {
-                    doors.push(Door {
-                        listener,
-                        name: address.to_string(),
-                        local: Address::Tcp(address),
-                        paused: false,
-                    });
-                }
+                Ok(listener) => doors.push(Door {
+                    listener,
+                    name: address.to_string(),
+                    local: Address::Tcp(address),
+                    paused: false,
+                }),
                 // `*` on a machine without IPv6 is IPv4 only.
                 Err(ListenError::Call("socket", _)) if host == "*" && address.is_ipv6() => {}
-                Err(error) => return Err(format!("cannot listen on {address}: {error}")),
+                Err(error) => {
+                    let text = format!("cannot listen on {address}: {error}");
+                    log.line(Level::Warning, Event::Config.name(), format_args!("{text}"));
+                    failures.push(failure(&error, text));
+                }
             }
         }
     }
-    if !global.unix_socket_dir.is_empty() && global.listen_port > 0 {
-        doors.push(open_unix(global)?);
+    if !doors.is_empty() || failures.is_empty() {
+        return Ok(doors);
     }
-    if doors.is_empty() {
-        return Err("nowhere to listen on: set listen_addr or unix_socket_dir".to_owned());
+    // One that may pass is worth another try, whatever is wrong with the others.
+    let passing = failures.iter().position(|failure| matches!(failure, Failure::Temporary(_)));
+    Err(failures.swap_remove(passing.unwrap_or(0)))
+}
+
+/// What a listening socket that cannot be had means for a start.
+pub(crate) fn failure(error: &ListenError, text: String) -> Failure {
+    match error {
+        ListenError::InUse => Failure::Temporary(text),
+        ListenError::NotASocket | ListenError::Inherited(..) => Failure::Configuration(text),
+        ListenError::Call(_, cause) => Failure::of(cause, text),
     }
-    Ok(doors)
 }
 
 fn inherit(listener: Listener, global: &Global) -> Result<Door, String> {
@@ -104,20 +131,27 @@ fn unix_address(global: &Global) -> Address {
     Address::Unix { pid: std::process::id(), uid: privs::user_id(), port: global.listen_port }
 }
 
-fn open_unix(global: &Global) -> Result<Door, String> {
+fn open_unix(global: &Global) -> Result<Door, Failure> {
     let path = unix_path(&global.unix_socket_dir, global.listen_port);
     let group_id = match &global.unix_socket_group {
         None => None,
         Some(name) => match privs::group_id(name) {
             Ok(Some(id)) => Some(id),
-            Ok(None) => return Err(format!("unix_socket_group: no such group: {name}")),
-            Err(error) => return Err(format!("unix_socket_group: cannot look up {name}: {error}")),
+            Ok(None) => {
+                return Err(Failure::Configuration(format!("unix_socket_group: no such group: {name}")));
+            }
+            Err(error) => {
+                return Err(Failure::Temporary(format!("unix_socket_group: cannot look up {name}: {error}")));
+            }
         },
     };
     let how = UnixListen { backlog: global.listen_backlog, mode: global.unix_socket_mode, group_id };
-    let listener = Listener::unix(&path, &how).map_err(|error| match error {
-        ListenError::InUse => format!("{error}: {path}"),
-        error => format!("cannot listen on {path}: {error}"),
+    let listener = Listener::unix(&path, &how).map_err(|error| {
+        let text = match error {
+            ListenError::InUse => format!("{error}: {path}"),
+            _ => format!("cannot listen on {path}: {error}"),
+        };
+        failure(&error, text)
     })?;
     Ok(Door { listener, name: format!("unix:{path}"), local: unix_address(global), paused: false })
 }
@@ -131,15 +165,14 @@ pub(crate) fn unix_path(dir: &str, port: u16) -> String {
     }
 }
 
-fn addresses(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
+fn addresses(host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
     if host == "*" {
         return Ok(vec![
             SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port),
             SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port),
         ]);
     }
-    let found = (host, port).to_socket_addrs();
-    let found: Vec<SocketAddr> =
-        found.map_err(|error| format!("listen_addr: cannot look up {host}: {error}"))?.collect();
-    Ok(found)
+    // A resolver that is not up yet looks like a name that does not exist.
+    let failed = |error| Failure::Temporary(format!("listen_addr: cannot look up {host}: {error}"));
+    Ok((host, port).to_socket_addrs().map_err(failed)?.collect())
 }

@@ -11,7 +11,7 @@ use poolerd::daemon::{self, Failure};
 use poolerd::logging;
 use sluice_cli::exit::{Exit, print};
 use sluice_cli::help::synopsis;
-use sluice_unix::log::{Level, Log, Sinks, Stderr};
+use sluice_unix::log::{Level, Log, Stderr};
 use sluice_unix::privs::{self, PidFile};
 
 fn main() -> Exit {
@@ -76,24 +76,22 @@ fn run(start: Start) -> Exit {
 /// Takes on the identity asked for, goes to the background if asked to, and serves.
 fn serve(start: Start, snapshot: Snapshot) -> Result<(), Failure> {
     let global = &snapshot.global;
-    let configuration = |error: privs::PrivsError| Failure::Configuration(error.to_string());
     // The limit may be raised only while still root, and it decides how many clients fit.
     let descriptors =
         privs::raise_descriptor_limit().map_err(|e| Failure::System("raise limits".into(), e))?;
     if let Some(user) = &global.user {
-        privs::become_user(user).map_err(configuration)?;
+        privs::become_user(user)?;
     }
     let pidfile = global.pidfile.as_deref().map(Path::new);
     if let Some(path) = pidfile {
-        PidFile::check(path).map_err(configuration)?;
+        PidFile::check(path)?;
     }
     let stderr = if start.quiet || start.daemon { Stderr::No } else { Stderr::Yes };
-    let file = global.logfile.as_deref().map(Path::new);
-    let sinks = Sinks::open(stderr, file).map_err(|e| Failure::System("open the log file".into(), e))?;
+    let sinks = daemon::open_sinks(stderr, &snapshot)?;
     if start.daemon {
-        privs::daemonize().map_err(configuration)?;
+        privs::daemonize()?;
     }
-    let _pidfile = pidfile.map(PidFile::create).transpose().map_err(configuration)?;
+    let _pidfile = pidfile.map(PidFile::create).transpose()?;
     let log = Log::new(sinks, daemon::log_format(&snapshot))
         .map_err(|e| Failure::System("start the log".into(), e))?;
     log.set_verbosity(global.verbose.min(u8::MAX.into()) as u8);

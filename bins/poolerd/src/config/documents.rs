@@ -137,3 +137,15 @@ fn the_unit_logs_json_under_a_key_there_is() {
     assert_eq!(set, [("LOG_FORMAT", "json")]);
     assert!(SETTINGS.row("log_format").unwrap().kind.parse("json").is_ok());
 }
+
+#[test]
+fn the_unit_reloads_and_starts_again_by_every_version_of_systemd() {
+    let settings: Vec<&str> = SERVICE.lines().collect();
+    let place = |line: &str| settings.iter().position(|&l| l == line).unwrap_or_else(|| panic!("{line}"));
+    // systemd 252 does not know the second and keeps the first.
+    assert!(place("Type=notify") < place("Type=notify-reload"));
+    place("ExecReload=/bin/kill -HUP $MAINPID");
+    // One exit code says that another start is in vain; any number of others may be needed.
+    place(&format!("RestartPreventExitStatus={}", sluice_cli::exit::Exit::Usage.code()));
+    assert!(place("StartLimitIntervalSec=0") < place("[Service]"));
+}

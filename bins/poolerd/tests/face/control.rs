@@ -1,107 +1,11 @@
-//! A daemon's control socket, and `poolerd ctl`, as their users meet them.
+//! A daemon's control socket, and `poolerd ctl`.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::{UnixDatagram, UnixStream};
-use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-/// Longest a test waits for what has to come.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A running poolerd without any server.
-struct Daemon {
-    child: Child,
-    dir: TempDir,
-}
-
-impl Daemon {
-    fn start() -> Self {
-        let dir = directory();
-        let notify = UnixDatagram::bind(dir.path().join("notify")).unwrap();
-        std::fs::set_permissions(dir.path().join("notify"), PermissionsExt::from_mode(0o777)).unwrap();
-        notify.set_read_timeout(Some(PATIENCE)).unwrap();
-        let child = poolerd()
-            .arg(config(&dir, "control.sock"))
-            .env("NOTIFY_SOCKET", dir.path().join("notify"))
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let daemon = Daemon { child, dir };
-        let mut message = [0; 256];
-        let count = notify.recv(&mut message).unwrap();
-        assert!(message[..count].starts_with(b"READY=1"));
-        daemon
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.dir.path().join("control.sock")
-    }
-
-    fn ctl(&self, words: &[&str]) -> (i32, String, String) {
-        let socket = self.socket();
-        ctl(&[&["-s", socket.to_str().unwrap()], words].concat())
-    }
-
-    fn connect(&self) -> (UnixStream, impl Iterator<Item = Value>) {
-        let stream = UnixStream::connect(self.socket()).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let lines = BufReader::new(stream.try_clone().unwrap()).lines();
-        (stream, lines.map(|line| serde_json::from_str(&line.unwrap()).unwrap()))
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn poolerd() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_poolerd"));
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("POOLERD_")) {
-        command.env_remove(name);
-    }
-    command
-}
-
-/// A directory that an unprivileged user can write to: as root the daemon becomes one.
-fn directory() -> TempDir {
-    let dir = tempfile::tempdir().unwrap();
-    std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o777)).unwrap();
-    dir
-}
-
-fn config(dir: &TempDir, socket: &str) -> PathBuf {
-    let place = dir.path().display();
-    let user = if is_root() { "user = nobody\n" } else { "" };
-    let text = format!(
-        "[databases]\napp = host=127.0.0.1 port=1\n[pgbouncer]\n{user}listen_addr =\nlisten_port = 6432\n\
-         unix_socket_dir = {place}\ncontrol_socket = {place}/{socket}\n"
-    );
-    let path = dir.path().join("poolerd.ini");
-    std::fs::write(&path, text).unwrap();
-    path
-}
-
-fn is_root() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    status.lines().find_map(|line| line.strip_prefix("Uid:")).is_some_and(|ids| ids.trim().starts_with("0\t"))
-}
-
-/// Exit code and both outputs.
-fn ctl(words: &[&str]) -> (i32, String, String) {
-    let Output { status, stdout, stderr } = poolerd().arg("ctl").args(words).output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (status.code().unwrap(), text(stdout), text(stderr))
-}
+use crate::daemon::{Daemon, config, ctl, directory, poolerd};
 
 #[test]
 fn ctl_shows_commands_and_fails_as_it_should() {

@@ -1,8 +1,8 @@
-//! The command as its users meet it: what is printed where, and the exit codes.
+//! The command line: what is printed where, and the exit codes.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+use std::process::Output;
 
-use std::process::{Command, Output};
+use crate::daemon::poolerd;
 
 struct Run {
     code: i32,
@@ -15,7 +15,7 @@ fn run(arguments: &[&str]) -> Run {
 }
 
 fn run_with(arguments: &[&str], environment: &[(&str, &str)]) -> Run {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_poolerd"));
+    let mut command = poolerd();
     command.args(arguments).envs(environment.iter().copied());
     let Output { status, stdout, stderr } = command.output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
