@@ -77,6 +77,9 @@ impl Core {
                     database.empty_since = Some(now);
                 }
             }
+            if let Some(database) = client.database {
+                self.forget_unregistered(database);
+            }
             if let Some(user) = client.user.and_then(|u| self.users.get_mut(u.0)) {
                 user.clients -= 1;
             }

@@ -63,6 +63,7 @@ impl Core {
                     let auto = !config.databases.contains_key(&*name);
                     let Some(database) = self.databases.get_mut(id.0) else { continue };
                     database.auto = auto;
+                    database.registered |= !auto;
                     let moved = database.config.needs_new_servers(&new);
                     database.config = new.into_owned();
                     if moved {

@@ -34,6 +34,8 @@ pub(super) struct Database {
     pub(super) config: config::Database,
     /// Made from the `*` entry on demand.
     pub(super) auto: bool,
+    /// Known from the configuration, or named by somebody who has proven who they are: it stays when its clients leave.
+    pub(super) registered: bool,
     pub(super) paused: bool,
     pub(super) disabled: bool,
     /// Clients that have named it and were accepted.
@@ -228,7 +230,10 @@ impl Core {
         // Somebody who cannot be let in leaves no trace: names are free to make up.
         let login_user = self.may_exist(&asked.user).then(|| self.user(&asked.user));
         let user_id = forced.map(|name| self.user(&name)).or(login_user);
-        self.check_client_limits(database_id, login_user)?;
+        if let Err(error) = self.check_client_limits(database_id, login_user) {
+            self.forget_unregistered(database_id);
+            return Err(error);
+        }
         let Some(client) = self.clients.get_mut(id.0) else { return Ok(()) };
         client.database = Some(database_id);
         client.user = login_user;
@@ -270,7 +275,8 @@ impl Core {
         Ok(())
     }
 
-    /// The database of that name: configured, known already, or made from the `*` entry.
+    /// The database of that name: configured, known already, or made from the `*` entry. One just made is to be registered,
+    /// or forgotten with its last client.
     pub(super) fn find_database(&mut self, name: &str, now: Instant) -> Option<DatabaseId> {
         if let Some(&id) = self.database_names.get(name) {
             return Some(id);
@@ -278,11 +284,26 @@ impl Core {
         let config = self.config.database(name)?.into_owned();
         let id = self.add_database(name, config, now);
         if let Some(database) = self.databases.get_mut(id.0) {
-            database.auto = true;
+            (database.auto, database.registered) = (true, false);
         }
-        self.log_plain(Level::Log, Event::AutoDatabase, &format!("registered new auto-database: {name}"));
-        self.arm_database_idle(id, now);
         Some(id)
+    }
+
+    /// Keeps a database made from the `*` entry: who asked for it may have it.
+    pub(super) fn register_database(&mut self, id: DatabaseId, now: Instant) {
+        let Some(database) = self.databases.get_mut(id.0).filter(|d| !d.registered) else { return };
+        database.registered = true;
+        let text = format!("registered new auto-database: {}", database.name);
+        self.log_plain(Level::Log, Event::AutoDatabase, &text);
+        self.arm_database_idle(id, now);
+    }
+
+    /// Drops a database only strangers have named, once they are gone: names are free to make up.
+    pub(super) fn forget_unregistered(&mut self, id: DatabaseId) {
+        let strangers = self.databases.get(id.0).is_some_and(|d| !d.registered && d.clients == 0);
+        if strangers && let Some(database) = self.databases.remove(id.0) {
+            self.database_names.remove(&database.name);
+        }
     }
 
     pub(super) fn add_database(&mut self, name: &str, config: config::Database, now: Instant) -> DatabaseId {
@@ -291,6 +312,7 @@ impl Core {
             name: Rc::clone(&name),
             config,
             auto: false,
+            registered: true,
             paused: false,
             disabled: false,
             clients: 0,
@@ -385,6 +407,7 @@ impl Core {
             self.expel(id, "pooler is shutting down", now);
             return Step::Closed;
         }
+        self.register_database(database, now);
         let pool = self.pool(database, user, now);
         self.change_client_state(id, ClientState::WaitLogin);
         self.enter_pool(id, pool);

@@ -5,6 +5,7 @@ mod cancels;
 mod copy;
 mod failures;
 mod servers;
+mod strangers;
 
 use sluice_wire::pg::backend::{self, TransactionStatus};
 use sluice_wire::pg::error::{ErrorResponse, Severity};

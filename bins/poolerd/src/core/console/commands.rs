@@ -240,7 +240,10 @@ impl Core {
         if name == CONSOLE {
             return Err(refuse(format!("cannot {verb} admin db: {name}")));
         }
-        self.find_database(name, now).ok_or_else(|| refuse(format!("no such database: {name}")))
+        let found = self.find_database(name, now);
+        let id = found.ok_or_else(|| refuse(format!("no such database: {name}")))?;
+        self.register_database(id, now);
+        Ok(id)
     }
 
     /// As [`Core::named_database`], or `None` where no name is given.
