@@ -67,6 +67,8 @@ pub(super) struct Pool {
     pub(super) welcome: Option<Rc<Welcome>>,
     pub(super) stats: Stats,
     pub(super) pressure: super::pressure::Gauge,
+    /// The state that watchers know of.
+    pub(super) published: &'static str,
     /// When the last client or server left.
     pub(super) unused_since: Instant,
     /// Derived from the database's own password at an earlier login.
@@ -80,7 +82,13 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    pub(super) fn new(database: DatabaseId, user: UserId, policy: Policy, now: Instant) -> Self {
+    pub(super) fn new(
+        database: DatabaseId,
+        user: UserId,
+        policy: Policy,
+        pressure: super::pressure::Gauge,
+        now: Instant,
+    ) -> Self {
         Pool {
             database,
             user,
@@ -97,7 +105,8 @@ impl Pool {
             hosts_failed: 0,
             welcome: None,
             stats: Stats::default(),
-            pressure: super::pressure::Gauge::new(now),
+            pressure,
+            published: super::pressure::OK,
             unused_since: now,
             scram_keys: None,
             last_lifetime_close: None,
@@ -281,7 +290,7 @@ impl Core {
         if let Some(pool) = self.pools.get_mut(server.pool.0) {
             server.session_used |= pool.policy.mode == PoolMode::Session;
             pool.stats.now.server_assignments += 1;
-            pool.pressure.assigned(waited.unwrap_or_default());
+            pool.pressure.assigned(waited.unwrap_or_default(), now);
             if let Some(waited) = waited {
                 pool.stats.now.wait_us += waited.as_micros() as u64;
             }
@@ -358,6 +367,9 @@ impl Core {
             }
             self.link(client, server, now);
             self.effects.push_back(Effect::Pump(Peer::Client(client)));
+        }
+        if let Some(pool) = self.pools.get_mut(pool_id.0).filter(|pool| !pool.idle.is_empty()) {
+            pool.pressure.freed(now);
         }
         self.open_if_wanted(pool_id, now);
     }

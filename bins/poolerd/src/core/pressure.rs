@@ -1,60 +1,34 @@
 //! How hard a pool is pressed, as one row for whoever watches the control socket.
 //!
-//! Facts only: nothing here changes what the pooler does.
+//! Facts only: nothing here changes what the pooler does. A row is worked out when it is asked for; a timer runs only while
+//! somebody is to be told of changes.
+
+mod gauge;
 
 use std::time::{Duration, Instant};
+
+pub(super) use gauge::Gauge;
 
 use super::client::ClientState;
 use super::effect::Effect;
 use super::server::ServerState;
 use super::{Core, PoolId, Tick};
 
-/// Interval of rows while somebody watches and `pressure_interval` is not set.
-const WATCHED_INTERVAL: Duration = Duration::from_secs(1);
+/// The interval where `pressure_interval` does not set one.
+const INTERVAL: Duration = Duration::from_secs(1);
 
 /// A pool is pressured from this least wait on.
 const PRESSURED_WAIT: Duration = Duration::from_millis(50);
 
+/// The states there are yet.
+pub(super) const OK: &str = "ok";
+const PRESSURED: &str = "pressured";
+
+/// Rates are not worked out from less than this.
+const SPAN_MIN: Duration = Duration::from_millis(1);
+
 /// Bounds of the advice when to come back.
 const RETRY_AFTER_MS: std::ops::RangeInclusive<u64> = 50..=30_000;
-
-/// What one pool has seen in the current interval.
-#[derive(Debug)]
-pub(super) struct Gauge {
-    since: Instant,
-    assigned: u64,
-    least_wait: Option<Duration>,
-    transactions_before: u64,
-    /// Time clients had servers for, of the transactions that ended; what they waited before is no part of it.
-    held: Duration,
-    state: &'static str,
-}
-
-impl Gauge {
-    pub(super) fn new(now: Instant) -> Self {
-        Gauge {
-            since: now,
-            assigned: 0,
-            least_wait: None,
-            transactions_before: 0,
-            held: Duration::ZERO,
-            state: "ok",
-        }
-    }
-
-    /// A client was given a server after this wait.
-    #[inline]
-    pub(super) fn assigned(&mut self, waited: Duration) {
-        self.assigned += 1;
-        self.least_wait = Some(self.least_wait.map_or(waited, |least| least.min(waited)));
-    }
-
-    /// A transaction has ended for which a server was held this long.
-    #[inline]
-    pub(super) fn ended(&mut self, held: Duration) {
-        self.held += held;
-    }
-}
 
 /// Whether rows are being made.
 #[derive(Debug, Default)]
@@ -111,54 +85,65 @@ impl Core {
         self.pools.iter().map(|(key, _)| self.pressure_of(PoolId(key), now)).collect()
     }
 
-    fn pressure_period(&self) -> Option<Duration> {
-        self.config.global.pressure_interval.or((self.watchers > 0).then_some(WATCHED_INTERVAL))
+    /// How long an interval is.
+    pub(super) fn pressure_period(&self) -> Duration {
+        self.config.global.pressure_interval.unwrap_or(INTERVAL)
     }
 
     pub(super) fn arm_pressure(&mut self, now: Instant) {
-        let Some(period) = self.pressure_period().filter(|_| !self.pressure.armed) else { return };
-        self.pressure.armed = true;
-        for (_, pool) in self.pools.iter_mut() {
-            reset(pool, now);
+        let wanted = self.watchers > 0 || self.config.global.pressure_interval.is_some();
+        if wanted && !self.pressure.armed {
+            self.pressure.armed = true;
+            self.align_gauges(|_, _| true, now);
+            self.timers.schedule(now + self.pressure_period(), Tick::Pressure);
+        } else {
+            self.align_gauges(|gauge, period| gauge.period() != period, now);
         }
-        self.timers.schedule(now + period, Tick::Pressure);
+    }
+
+    fn align_gauges(&mut self, wanted: impl Fn(&Gauge, Duration) -> bool, now: Instant) {
+        let period = self.pressure_period();
+        let gauges = self.pools.iter_mut().map(|(_, pool)| &mut pool.pressure);
+        gauges.filter(|gauge| wanted(gauge, period)).for_each(|gauge| gauge.align(period, now));
     }
 
     pub(super) fn pressure_tick(&mut self, now: Instant) {
         self.pressure.armed = false;
+        if self.watchers == 0 && self.config.global.pressure_interval.is_none() {
+            return;
+        }
         let ids: Vec<PoolId> = self.pools.iter().map(|(key, _)| PoolId(key)).collect();
         for id in ids {
             let mut row = self.pressure_of(id, now);
             let Some(pool) = self.pools.get_mut(id.0) else { continue };
-            let changed = std::mem::replace(&mut pool.pressure.state, row.state) != row.state;
-            if changed || row.state != "ok" {
+            let changed = std::mem::replace(&mut pool.published, row.state) != row.state;
+            if changed || row.state != OK {
                 self.pressure.seq += 1;
                 row.seq = self.pressure.seq;
                 self.effects.push_back(Effect::Publish(Box::new(row)));
             }
-            reset(pool, now);
         }
-        self.arm_pressure(now);
+        self.pressure.armed = true;
+        self.timers.schedule(now + self.pressure_period(), Tick::Pressure);
     }
 
     pub(super) fn pressure_of(&self, id: PoolId, now: Instant) -> Pressure {
         let Some(pool) = self.pools.get(id.0) else { return Pressure::none() };
-        let gauge = &pool.pressure;
-        let period = now.saturating_duration_since(gauge.since).max(Duration::from_millis(1));
+        let (seen, span) = pool.pressure.reading(now);
         let waiting = pool.waiting();
-        let oldest = self.oldest_wait(id, now);
-        let least = match gauge.least_wait {
+        let least = match seen.least_wait {
             Some(least) => least,
-            None if waiting > 0 => oldest,
+            None if waiting > 0 => self.oldest_wait(id, now),
             None => Duration::ZERO,
         };
-        let transactions = pool.stats.now.transactions.saturating_sub(gauge.transactions_before);
-        let hold_us = (gauge.held.as_micros() as u64).checked_div(transactions).unwrap_or(0);
+        let hold_us = (seen.held.as_micros() as u64).checked_div(seen.transactions).unwrap_or(0);
         let servers = pool.size().max(1);
         let expected_ms = u64::from(waiting) * hold_us / u64::from(servers) / 1000;
         let free = pool.server_count(ServerState::Idle) + pool.server_count(ServerState::Used);
-        let starved = waiting > 0 && free == 0 && oldest >= period;
         let limit = pool.policy.size;
+        // Not while the next one to come would have a server opened for it.
+        let full = waiting > 0 || limit > 0 && pool.size() >= limit;
+        let starved = full && free == 0 && !seen.free && span >= pool.pressure.period();
         let names = (self.databases.get(pool.database.0), self.users.get(pool.user.0));
         Pressure {
             seq: self.pressure.seq,
@@ -166,7 +151,7 @@ impl Core {
                 (Some(database), Some(user)) => format!("{}/{}", database.name, user.name),
                 _ => String::new(),
             },
-            state: if least >= PRESSURED_WAIT || starved { "pressured" } else { "ok" },
+            state: if least >= PRESSURED_WAIT || starved { PRESSURED } else { OK },
             waiting,
             min_wait_ms: least.as_millis() as u64,
             expected_wait_ms: expected_ms,
@@ -175,10 +160,10 @@ impl Core {
             limit,
             limit_effective: limit,
             rejected_per_s: 0.0,
-            goodput_per_s: transactions as f64 / period.as_secs_f64(),
+            goodput_per_s: seen.transactions as f64 / span.max(SPAN_MIN).as_secs_f64(),
             retry_ratio: 0.0,
             retry_after_ms: expected_ms.clamp(*RETRY_AFTER_MS.start(), *RETRY_AFTER_MS.end()),
-            suggested_concurrency: if limit > 0 { limit } else { pool.size().max(1) },
+            suggested_concurrency: if limit > 0 { limit } else { servers },
         }
     }
 
@@ -201,20 +186,12 @@ impl Core {
     }
 }
 
-fn reset(pool: &mut super::pool::Pool, now: Instant) {
-    pool.pressure = Gauge {
-        transactions_before: pool.stats.now.transactions,
-        state: pool.pressure.state,
-        ..Gauge::new(now)
-    };
-}
-
 impl Pressure {
     fn none() -> Self {
         Pressure {
             seq: 0,
             pool: String::new(),
-            state: "ok",
+            state: OK,
             waiting: 0,
             min_wait_ms: 0,
             expected_wait_ms: 0,

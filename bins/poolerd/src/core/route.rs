@@ -359,7 +359,8 @@ impl Core {
             return id;
         }
         let policy = self.policy(database, user);
-        let id = PoolId(self.pools.insert(Pool::new(database, user, policy, now)));
+        let gauge = super::pressure::Gauge::new(self.pressure_period(), now);
+        let id = PoolId(self.pools.insert(Pool::new(database, user, policy, gauge, now)));
         self.pool_names.insert((database, user), id);
         id
     }

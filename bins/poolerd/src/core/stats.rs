@@ -2,7 +2,7 @@
 //!
 //! Averages are per second (counts, bytes) or per item (times), over the last whole period of `stats_period`.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::log::{Event, Level};
 use super::{ClientId, Core, ServerId, Tick};
@@ -153,11 +153,12 @@ impl Core {
         }
         if status == sluice_wire::pg::backend::TransactionStatus::Idle {
             stats.transactions += 1;
-            if let Some(since) = client.transaction_since.take() {
-                stats.transaction_us += micros(since);
-                // The client may have waited first; the server is its own since it became active.
-                pool.pressure.ended(now.saturating_duration_since(since.max(server.since)));
-            }
+            let since = client.transaction_since.take();
+            stats.transaction_us += since.map_or(0, micros);
+            // The client may have waited first; the server is its own since it became active.
+            let held =
+                since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since.max(server.since)));
+            pool.pressure.ended(held, now);
         }
     }
 

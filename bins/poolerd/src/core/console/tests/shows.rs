@@ -185,6 +185,64 @@ fn the_wait_to_expect_is_worked_out_from_how_long_servers_are_held() {
     assert_eq!((overload["waiting"].as_str(), overload["expected_wait_us"].as_str()), ("2", "1000000"));
 }
 
+fn overload(bench: &mut Bench, boss: ClientId) -> (String, String, String) {
+    let row = bench.row(boss, "SHOW OVERLOAD", "one");
+    (row["state"].clone(), row["min_wait_us"].clone(), row["expected_wait_us"].clone())
+}
+
+#[test]
+fn pressure_is_of_now_though_nobody_watches() {
+    let mut bench = Bench::new();
+    let boss = bench.console("boss");
+    let (holder, server) = bench.busy("one");
+    bench.busy("one");
+    let waiter = bench.client("one");
+    bench.now += Duration::from_secs(2);
+    bench.query(waiter, "select 1");
+    bench.now += Duration::from_millis(300);
+    bench.query(holder, "commit");
+    bench.reply(server, 'I');
+    bench.reply(server, 'I');
+    assert_eq!(overload(&mut bench, boss), ("pressured".into(), "300000".into(), "0".into()));
+    assert_eq!(overload(&mut bench, boss).0, "pressured", "asking changes nothing");
+    bench.now += Duration::from_secs(2);
+    assert_eq!(overload(&mut bench, boss), ("ok".into(), "0".into(), "0".into()));
+    assert!(
+        bench.core.timers.next().is_none_or(|at| at > bench.now + Duration::from_secs(2)),
+        "no timer for it"
+    );
+}
+
+#[test]
+fn a_pool_without_a_free_server_for_an_interval_is_pressured_however_short_the_waits() {
+    let mut bench = Bench::new();
+    let boss = bench.console("boss");
+    let (mut holder, server) = bench.busy("one");
+    bench.busy("one");
+    let mut waiter = bench.client("one");
+    let mut turn = |bench: &mut Bench| {
+        bench.query(waiter, "begin");
+        bench.now += Duration::from_millis(20);
+        bench.query(holder, "commit");
+        bench.reply(server, 'I');
+        bench.reply(server, 'T');
+        std::mem::swap(&mut holder, &mut waiter);
+    };
+    for _ in 0..49 {
+        turn(&mut bench);
+        assert_eq!(overload(&mut bench, boss).0, "ok");
+    }
+    // The servers were free when they were new; from then on one was not for a whole interval.
+    for _ in 0..51 {
+        turn(&mut bench);
+    }
+    assert_eq!(overload(&mut bench, boss), ("pressured".into(), "20000".into(), "0".into()));
+    // One that nobody takes at once is free.
+    bench.query(holder, "commit");
+    bench.reply(server, 'I');
+    assert_eq!(overload(&mut bench, boss).0, "ok");
+}
+
 #[test]
 fn the_console_is_a_database_and_a_pool_too() {
     let mut bench = Bench::new();
