@@ -135,7 +135,7 @@ impl ControlSocket {
         let mut lines = Vec::new();
         match core.command(ControlId(key), &request.cmd, now) {
             Outcome::Wait => return,
-            Outcome::Error(error) => return self.end(key, &Reply::error(error.message)),
+            Outcome::Error(error) => return self.end(key, &refusal(&error)),
             Outcome::Done(done) => {
                 if let Some(notice) = done.notice {
                     control::write_row(&mut lines, &notice_row(&notice));
@@ -165,7 +165,7 @@ impl ControlSocket {
     pub(crate) fn answer(&mut self, id: ControlId, outcome: Result<(), ErrorResponse>) {
         match outcome {
             Ok(()) => self.end(id.0, &Reply::Ok),
-            Err(error) => self.end(id.0, &Reply::error(error.message)),
+            Err(error) => self.end(id.0, &refusal(&error)),
         }
     }
 
@@ -238,6 +238,12 @@ fn field(name: &str, cell: &Cell) -> Option<(String, Value)> {
 /// Whole where it is whole.
 fn milliseconds(us: u64) -> Value {
     if us.is_multiple_of(1000) { Value::from(us / 1000) } else { Value::from(us as f64 / 1000.0) }
+}
+
+/// What went wrong, and why where that is known.
+fn refusal(error: &ErrorResponse) -> Reply {
+    let rest = error.detail.iter().chain(&error.hint).map(|text| format!(": {text}"));
+    Reply::error(format!("{}{}", error.message, rest.collect::<String>()))
 }
 
 fn notice_row(notice: &ErrorResponse) -> Row {

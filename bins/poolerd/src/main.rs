@@ -38,6 +38,13 @@ fn check(start: Start) -> Exit {
                 let level = if warning.severity == Severity::Error { "ERROR" } else { "WARNING" };
                 eprintln!("{level} {warning}");
             }
+            let user = snapshot.global.user.as_deref().map_or(Ok(()), privs::check_user);
+            if let Err(error) = &user {
+                eprintln!("ERROR user: {error}");
+            }
+            if user.is_err() || snapshot.broken_part().is_some() {
+                return Exit::Usage;
+            }
             print(USAGE.program, "configuration OK\n")
         }
         Err(exit) => exit,

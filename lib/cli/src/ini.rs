@@ -222,6 +222,9 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Fault> {
 
 fn parse_line(line: &[u8]) -> Result<Parsed, &'static str> {
     let line = line.trim_ascii();
+    if line.starts_with(b"\xEF\xBB\xBF") {
+        return Err("a byte order mark (BOM) before the text: save the file without one");
+    }
     match line.first() {
         None | Some(b'#' | b';') => return Ok(Parsed::Nothing),
         Some(_) => {}

@@ -83,12 +83,7 @@ pub fn group_id(name: &str) -> io::Result<Option<u32>> {
 /// [`PrivsError::NoSuchUser`]; [`PrivsError::Root`] for a user that is root; [`PrivsError::Call`] mostly when the
 /// process is not root and so may not change.
 pub fn become_user(name: &str) -> Result<(), PrivsError> {
-    let user = User::from_name(name)
-        .map_err(call("getpwnam"))?
-        .ok_or_else(|| PrivsError::NoSuchUser(name.to_owned()))?;
-    if user.uid.is_root() {
-        return Err(PrivsError::Root);
-    }
+    let user = find_user(name)?;
     if user.uid == Uid::effective() && user.uid == Uid::current() {
         return Ok(());
     }
@@ -98,6 +93,20 @@ pub fn become_user(name: &str) -> Result<(), PrivsError> {
     unistd::setuid(user.uid).map_err(call("setuid"))?;
     // The one thing that must not be left to hope.
     if unistd::setuid(Uid::from_raw(0)).is_ok() { Err(PrivsError::Root) } else { Ok(()) }
+}
+
+/// Whether [`become_user`] would find a user to become, without changing anything.
+///
+/// # Errors
+/// [`PrivsError::NoSuchUser`]; [`PrivsError::Root`]; [`PrivsError::Call`] when the user database cannot be asked.
+pub fn check_user(name: &str) -> Result<(), PrivsError> {
+    find_user(name).map(|_| ())
+}
+
+fn find_user(name: &str) -> Result<User, PrivsError> {
+    let user = User::from_name(name).map_err(call("getpwnam"))?;
+    let user = user.ok_or_else(|| PrivsError::NoSuchUser(name.to_owned()))?;
+    if user.uid.is_root() { Err(PrivsError::Root) } else { Ok(user) }
 }
 
 /// Raises the limit of open descriptors as far as it goes, and returns it.
@@ -244,6 +253,8 @@ mod tests {
     #[test]
     fn nobody_becomes_root_or_unknown() {
         assert!(matches!(become_user("root"), Err(PrivsError::Root)));
+        assert!(matches!(check_user("root"), Err(PrivsError::Root)));
+        assert!(matches!(check_user("no such user"), Err(PrivsError::NoSuchUser(_))));
         assert!(matches!(become_user("no such user"), Err(PrivsError::NoSuchUser(_))));
     }
 

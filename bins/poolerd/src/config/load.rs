@@ -16,6 +16,9 @@ use super::{Secrets, Severity, Snapshot, Warning, check, userlist};
 pub const ENVIRONMENT_PREFIX: &str = "POOLERD_";
 
 const SECTIONS: &[&str] = &["pgbouncer", "databases", "users", "peers"];
+/// What keys of `[databases]` are called in `[pgbouncer]`.
+const ELSEWHERE: [(&str, &str); 2] =
+    [("pool_size", "default_pool_size"), ("reserve_pool", "reserve_pool_size")];
 /// Longest value an error quotes, in characters.
 const QUOTED: usize = 100;
 
@@ -66,18 +69,21 @@ pub fn parse(path: &Path, text: &str, overrides: &Overrides) -> Result<Snapshot,
 
 impl Snapshot {
     /// The configuration as its file is now. Keys that need a restart keep their value, with a warning where the file
-    /// has another; so do the secrets where `auth_file` cannot be read whole.
+    /// has another.
     ///
     /// # Errors
-    /// As [`load`]; `self` goes on.
+    /// As [`load`], and when `auth_file` cannot be read whole; `self` goes on.
     pub fn reload(&self, overrides: &Overrides) -> Result<Self, ConfigError> {
         let path = self.global.conffile.clone().unwrap_or_default();
         let mut next = load(Path::new(&path), overrides)?;
         next.keep_fixed(self);
-        if next.secrets_broken {
-            next.secrets = self.secrets.clone();
+        match next.broken_part() {
+            Some(part) => {
+                let (file, line) = part.place.clone().unwrap_or((path, 0));
+                Err(ConfigError { file, line, message: part.to_string() })
+            }
+            None => Ok(next),
         }
-        Ok(next)
     }
 
     fn keep_fixed(&mut self, running: &Self) {
@@ -109,6 +115,8 @@ struct Loader {
     begun: bool,
     /// What is set and has no effect yet.
     idle: BTreeSet<&'static str>,
+    /// Where the file sets `auth_type`.
+    auth_type: Option<Place>,
 }
 
 fn build(path: &Path, lines: Ini, overrides: &Overrides) -> Result<Snapshot, ConfigError> {
@@ -118,6 +126,7 @@ fn build(path: &Path, lines: Ini, overrides: &Overrides) -> Result<Snapshot, Con
         headed: false,
         begun: false,
         idle: BTreeSet::new(),
+        auth_type: None,
     };
     // No default, so no section header resets it.
     let set = loader.snapshot.values.set("conffile", &path.to_string_lossy(), Origin::Default);
@@ -134,7 +143,10 @@ fn build(path: &Path, lines: Ini, overrides: &Overrides) -> Result<Snapshot, Con
     }
     loader.environment(&overrides.environment)?;
     loader.flags(&overrides.flags)?;
-    check::global(&loader.snapshot.values).map_err(|message| at_file(path, message))?;
+    check::global(&loader.snapshot.values).map_err(|message| match &loader.auth_type {
+        Some(place) => at(place, format!("{message} ({place})")),
+        None => at_file(path, message),
+    })?;
     Ok(loader.finish())
 }
 
@@ -181,11 +193,19 @@ impl Loader {
     }
 
     fn setting(&mut self, key: &str, value: &str, place: &Place) -> Result<(), ConfigError> {
+        if key == "auth_type" {
+            self.auth_type = Some(place.clone());
+        }
         let values = &mut self.snapshot.values;
-        let Err(error) = values.set(key, value, Origin::File) else { return Ok(()) };
+        let Err(mut error) = values.set(key, value, Origin::File) else { return Ok(()) };
         if ini::without_comment(value).any(|value| values.set(key, value, Origin::File).is_ok()) {
             self.warn_comment(key, place);
             return Ok(());
+        }
+        if let SetError::Unknown(near) = &mut error
+            && let Some((_, meant)) = ELSEWHERE.iter().find(|(name, _)| *name == key)
+        {
+            *near = Some(meant);
         }
         let whose = match error {
             SetError::Unknown(_) => format!(" ({place})"),
@@ -298,7 +318,6 @@ impl Loader {
             Err(fault) => (Secrets::default(), Some((0, fault.to_string()))),
         };
         self.snapshot.secrets = secrets;
-        self.snapshot.secrets_broken = broken.is_some();
         if let Some((line, message)) = broken {
             let place = (line > 0).then_some((file, line));
             self.snapshot.warnings.push(Warning { severity: Severity::Error, place, message });

@@ -46,8 +46,6 @@ pub struct Snapshot {
     /// What to say about it in the log, in this order.
     pub warnings: Vec<Warning>,
     values: Values,
-    /// `auth_file` could not be read whole.
-    secrets_broken: bool,
 }
 
 /// Something about a configuration that works but may not be what was meant.
@@ -132,7 +130,6 @@ impl Default for Snapshot {
             secrets: Secrets::default(),
             warnings: Vec::new(),
             values,
-            secrets_broken: false,
         }
     }
 }
@@ -157,6 +154,12 @@ fn needs_tls(mode: &str) -> bool {
 }
 
 impl Snapshot {
+    /// A part of it that does not work, if there is one: an `auth_file` that cannot be read whole.
+    #[must_use]
+    pub fn broken_part(&self) -> Option<&Warning> {
+        self.warnings.iter().find(|warning| warning.severity == Severity::Error)
+    }
+
     /// The database clients call `name`: its own entry, or the template's copy for that name.
     #[must_use]
     pub fn database(&self, name: &str) -> Option<Cow<'_, Database>> {

@@ -179,8 +179,8 @@ impl Core {
                 let lifetime = Some(policy.lifetime).filter(|l| *l != Duration::ZERO);
                 let lifetime = after(server.connected_at, lifetime, "server lifetime over")
                     .map(|(at, text)| (at.max(self.next_lifetime_close(server.pool).unwrap_or(at)), text));
-                // One that min_pool_size asks for would only be opened again.
-                let spare = self.pools.get(server.pool.0).is_some_and(|p| p.size() > self.minimum(p));
+                // As in PgBouncer those of min_pool_size stay, clients or not.
+                let spare = self.pools.get(server.pool.0).is_some_and(|p| p.size() > p.policy.min_size);
                 let idle = global.server_idle_timeout.filter(|_| spare);
                 [after(server.since, idle, "server idle timeout"), lifetime]
             }
@@ -287,16 +287,6 @@ impl Core {
         }
     }
 
-    /// A client has left the pool: if it was the last, what it needed no longer has to stay.
-    pub(super) fn client_left(&mut self, id: PoolId, now: Instant) {
-        if self.pools.get(id.0).is_some_and(|p| p.policy.min_size > 0 && p.all_clients() == 0) {
-            for server in self.servers_of(id) {
-                self.arm_server(server, now);
-            }
-        }
-        self.arm_pool_idle(id, now);
-    }
-
     /// A client or a server has left the pool: `pool_idle_timeout` may begin.
     pub(super) fn arm_pool_idle(&mut self, id: PoolId, now: Instant) {
         let Some(pool) = self.pools.get_mut(id.0).filter(|pool| pool.is_unused()) else { return };
@@ -321,7 +311,7 @@ impl Core {
         }
     }
 
-    /// Servers a pool keeps: `min_pool_size`, while it has clients or a user of its own.
+    /// Servers a pool opens ahead of demand: `min_pool_size`, while it has clients or a user of its own.
     fn minimum(&self, pool: &Pool) -> u32 {
         let Policy { size, min_size, .. } = pool.policy;
         let forced = || self.databases.get(pool.database.0).is_some_and(|d| d.config.user.is_some());

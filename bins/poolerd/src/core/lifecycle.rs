@@ -93,7 +93,7 @@ impl Core {
             self.abandon_server(server, departure, mid_message, now);
         }
         if let Some(pool) = client.pool {
-            self.client_left(pool, now);
+            self.arm_pool_idle(pool, now);
         }
         drop(client);
         self.definitions.trim();

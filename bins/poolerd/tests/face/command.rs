@@ -107,3 +107,15 @@ fn a_daemon_needs_a_pidfile() {
     assert_eq!(run.code, 2);
     assert_eq!(run.err, "poolerd: --daemon needs pidfile to be set\n");
 }
+
+#[test]
+fn what_does_not_work_is_not_ok() {
+    let (_file, path) = file("[pgbouncer]\nauth_file = /nonexistent/users\n");
+    let run_it = run(&["-t", &path]);
+    assert_eq!((run_it.code, run_it.out.as_str()), (2, ""));
+    assert!(run_it.err.starts_with("ERROR could not open auth_file /nonexistent/users: "), "{}", run_it.err);
+    let (_file, path) = file("[pgbouncer]\nuser = no such user\n");
+    let run_it = run(&["-t", &path]);
+    assert_eq!((run_it.code, run_it.out.as_str()), (2, ""));
+    assert_eq!(run_it.err, "ERROR user: no such user on this system: no such user\n");
+}

@@ -1,5 +1,6 @@
 //! A daemon's control socket, and `poolerd ctl`.
 
+use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 
@@ -23,6 +24,9 @@ fn ctl_shows_commands_and_fails_as_it_should() {
     assert_eq!(daemon.ctl(&["reload"]).0, 0);
     let (code, _, error) = daemon.ctl(&["show", "nothing"]);
     assert_eq!((code, error.contains("invalid command 'show nothing'")), (2, true));
+    assert!(daemon.ctl(&["show", "poolz"]).2.ends_with(": The nearest is SHOW POOLS.\n"));
+    let (code, _, error) = daemon.ctl(&["set", "verbose=loud"]);
+    assert!(code == 1 && error.starts_with("poolerd ctl: SET failed: ") && error.contains("loud"), "{error}");
     assert_eq!(daemon.ctl(&[]).0, 2);
     assert_eq!(daemon.ctl(&["--colour", "show", "pools"]).0, 2);
 }
@@ -60,6 +64,25 @@ fn requests_are_answered_in_order_and_broken_ones_too() {
     assert_eq!(answers.next().unwrap()["event"], "heartbeat");
     drop((stream, answers));
     assert_eq!(daemon.ctl(&["show", "state"]).0, 0);
+}
+
+#[test]
+fn a_reload_that_cannot_be_whole_changes_nothing_and_says_why() {
+    let daemon = Daemon::start();
+    let ini = daemon.dir.path().join("poolerd.ini");
+    let good = fs::read_to_string(&ini).unwrap();
+    for (bad, why) in [
+        ("verbose = 2\nauth_file = /nonexistent/users\n", "could not open auth_file /nonexistent/users: "),
+        ("verbose = loud\n", "poolerd.ini:9"),
+    ] {
+        fs::write(&ini, format!("{good}{bad}")).unwrap();
+        let (code, _, error) = daemon.ctl(&["reload"]);
+        assert_eq!(code, 1, "{error}");
+        assert!(error.starts_with("poolerd ctl: RELOAD failed") && error.contains(why), "{error}");
+        assert!(daemon.ctl(&["show", "config"]).1.contains(r#""key":"verbose","value":"0""#));
+    }
+    fs::write(&ini, format!("{good}verbose = 1\n")).unwrap();
+    assert_eq!(daemon.ctl(&["reload"]).0, 0);
 }
 
 #[test]

@@ -363,20 +363,49 @@ fn a_refused_reload_changes_nothing() {
 }
 
 #[test]
-fn a_broken_auth_file_at_reload_keeps_the_old_table() {
+fn a_broken_auth_file_refuses_a_reload() {
     let files = Files::new("\"a\" \"1\"\n\"b\" \"2\"");
     files.configure("verbose = 1");
     let before = files.load();
     files.write("users", "\"c\" \"3\"\noops");
     files.configure("verbose = 2");
-    let after = before.reload(&Overrides::default()).unwrap();
-    assert_eq!(after.global.verbose, 2);
-    assert_eq!(after.secrets.users().collect::<Vec<_>>(), [b"a", b"b"]);
-    assert_eq!(after.warnings[0].message, "broken auth file");
+    let error = before.reload(&Overrides::default()).unwrap_err();
+    let users = files.path("users").display().to_string();
+    assert_eq!(error.message, format!("broken auth file ({users}:2)"));
+    assert_eq!((error.file, error.line), (users, 2));
+    std::fs::remove_file(files.path("users")).unwrap();
+    let error = before.reload(&Overrides::default()).unwrap_err();
+    assert!(error.message.starts_with("could not open auth_file "), "{error}");
 
     files.write("users", "\"c\" \"3\"");
-    let mended = after.reload(&Overrides::default()).unwrap();
+    let mended = before.reload(&Overrides::default()).unwrap();
+    assert_eq!(mended.global.verbose, 2);
     assert_eq!(mended.secrets.users().collect::<Vec<_>>(), [b"c"]);
+}
+
+#[test]
+fn names_of_other_sections_lead_to_the_key_that_is_meant() {
+    for (key, meant) in [("pool_size", "default_pool_size"), ("reserve_pool", "reserve_pool_size")] {
+        let text = format!("[pgbouncer]\n{key} = 5\n");
+        let error = parse(Path::new("p.ini"), &text, &Overrides::default()).unwrap_err();
+        let expected = format!("unknown parameter: pgbouncer/{key} (p.ini:2), the nearest is {meant}");
+        assert_eq!(error.message, expected);
+    }
+}
+
+#[test]
+fn a_value_not_supported_yet_is_named_with_its_line() {
+    let refused = |text: &str| parse(Path::new("p.ini"), text, &Overrides::default()).unwrap_err();
+    let error = refused("[pgbouncer]\nauth_type = pam\nverbose = 1\n");
+    assert!(error.message.ends_with(" (p.ini:2)"), "{error}");
+    assert_eq!(error.line, 2);
+}
+
+#[test]
+fn a_byte_order_mark_is_called_by_its_name() {
+    let text = "\u{feff}[pgbouncer]\n";
+    let error = parse(Path::new("p.ini"), text, &Overrides::default()).unwrap_err();
+    assert!(error.message.contains("(p.ini:1)") && error.message.contains("BOM"), "{error}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use sluice_cli::nearest::nearest;
 use sluice_wire::pg::error::{ErrorResponse, Severity};
 use sluice_wire::pg::sqlstate::SqlState;
 
@@ -131,10 +132,29 @@ fn refuse(text: impl Into<std::borrow::Cow<'static, str>>) -> Outcome {
     Outcome::Error(refusal(text))
 }
 
+/// The command that may have been meant by one there is not.
+fn meant(text: &str) -> Option<String> {
+    let mut words = text.trim_end_matches(';').split_ascii_whitespace();
+    match (words.next()?, words.next()) {
+        (show, Some(what)) if show.eq_ignore_ascii_case("show") => {
+            nearest(what, SHOWS.iter().map(|show| show.name)).map(|name| format!("SHOW {name}"))
+        }
+        (word, _) => nearest(word, COMMANDS.iter().map(|command| command.name))
+            .filter(|name| !name.eq_ignore_ascii_case(word))
+            .map(str::to_owned),
+    }
+}
+
 /// The request a text stands for, or the error to answer.
 pub(super) fn read(text: &str) -> Result<Request, ErrorResponse> {
     parse::parse(text).map_err(|error| match error {
-        ParseError::Invalid => refusal(format!("invalid command '{text}', use SHOW HELP;")),
+        ParseError::Invalid => {
+            let error = refusal(format!("invalid command '{text}', use SHOW HELP;"));
+            match meant(text) {
+                Some(meant) => error.with_hint(format!("The nearest is {meant}.")),
+                None => error,
+            }
+        }
         ParseError::Arguments => refusal("bad arguments"),
     })
 }
@@ -215,7 +235,7 @@ impl Core {
             Ok(changed) => changed,
             Err(why) => {
                 self.log_plain(Level::Error, Event::Config, &why);
-                return refuse("SET failed");
+                return Outcome::Error(refusal("SET failed").with_detail(why));
             }
         };
         let fixed = SETTINGS.row(key).is_some_and(|row| row.reload == sluice_cli::settings::Reload::No);
