@@ -336,6 +336,9 @@ impl Loader {
                 "server_tls_sslmode" if global.servers_need_tls() => {
                     "there is no TLS yet: TCP servers are not used"
                 }
+                // That is what happens.
+                "client_tls_sslmode" if global.client_tls_sslmode == "disable" => continue,
+                "server_tls_sslmode" if global.server_tls_sslmode == "disable" => continue,
                 "client_tls_sslmode" | "server_tls_sslmode" => {
                     "has no effect yet: connections are not encrypted"
                 }

@@ -209,7 +209,7 @@ fn long_values_are_quoted_in_part() {
 fn authentication_that_is_not_there_yet() {
     for word in ["cert", "hba", "ldap", "PAM"] {
         let (line, message) = error(&format!("[pgbouncer]\nauth_type = {word}"));
-        assert_eq!(line, 0);
+        assert_eq!(line, 2);
         assert!(
             message.starts_with(&format!("auth_type {} is not supported yet", word.to_lowercase())),
             "{message}"
@@ -399,6 +399,12 @@ fn a_value_not_supported_yet_is_named_with_its_line() {
     let error = refused("[pgbouncer]\nauth_type = pam\nverbose = 1\n");
     assert!(error.message.ends_with(" (p.ini:2)"), "{error}");
     assert_eq!(error.line, 2);
+}
+
+#[test]
+fn tls_that_is_not_asked_for_is_no_matter() {
+    let snapshot = read("[pgbouncer]\nclient_tls_sslmode = disable\nserver_tls_sslmode = disable\n");
+    assert_eq!(warnings(&snapshot), Vec::<String>::new());
 }
 
 #[test]
