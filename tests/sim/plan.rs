@@ -89,6 +89,9 @@ pub(crate) fn defaults() -> Values {
     pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
+/// Keeps a server of each pool for good.
+const MINIMUM: &str = "min_pool_size = 1";
+
 /// Settings that may or may not be there.
 fn some_settings(rng: &mut Rng) -> Vec<String> {
     let mut settings = Vec::new();
@@ -100,7 +103,7 @@ fn some_settings(rng: &mut Rng) -> Vec<String> {
         "server_round_robin = 1",
         "server_reset_query_always = 1",
         "unnamed_statement_bytes = 40",
-        "min_pool_size = 1",
+        MINIMUM,
         "on_client_loss = close",
         "on_client_loss = drain",
         "on_client_loss = cancel",
@@ -120,6 +123,11 @@ fn some_settings(rng: &mut Rng) -> Vec<String> {
 }
 
 impl Plan {
+    /// Is one server of each pool kept when nobody needs it?
+    pub(crate) fn keeps_minimum(&self) -> bool {
+        self.settings.iter().any(|line| line == MINIMUM)
+    }
+
     pub(crate) fn new(rng: &mut Rng) -> Self {
         let mode = ["transaction", "transaction", "transaction", "transaction", "session", "statement"]
             [rng.below(6)];

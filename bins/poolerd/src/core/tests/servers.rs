@@ -140,3 +140,21 @@ fn statement_mode_tells_nobody_that_a_transaction_has_begun() {
         assert!(closed(&bench, server));
     }
 }
+
+#[test]
+fn idle_timeout_leaves_min_pool_size_with_clients_or_without() {
+    let mut bench = Bench::with(&format!("{CONFIG}server_idle_timeout = 10\nmin_pool_size = 1\n"));
+    let clients = [bench.busy("one"), bench.busy("one")];
+    for (client, server) in clients {
+        bench.query(client, "commit");
+        bench.reply(server, 'I');
+        bench.core.client_gone(client, bench.now);
+    }
+    assert_eq!(bench.core.servers.len(), 2);
+    for _ in 0..5 {
+        bench.now += std::time::Duration::from_secs(10);
+        bench.core.handle_timeout(bench.now);
+    }
+    assert_eq!(bench.core.servers.len(), 1, "neither more nor fewer");
+    assert_eq!(bench.connecting, [], "nor one in exchange");
+}
