@@ -44,7 +44,11 @@ fuzz:  ## run each fuzz target for FUZZ_SECONDS (needs cargo-fuzz)
 man:  ## lint the man pages and render them as text into target/man
 	@scripts/man $(pages)
 
-install: build  ## programs, man pages, samples and units below DESTDIR and PREFIX
+# Without a prerequisite: root installs what somebody else has built, and needs no cargo.
+$(addprefix $(release)/,$(programs)):
+	$(MAKE) build
+
+install: $(addprefix $(release)/,$(programs))  ## programs (built if missing), man pages, samples and units below DESTDIR and PREFIX
 	install -d $(bindir) $(etcdir) $(unitdir)
 	for p in $(programs); do install -m 0755 $(release)/$$p $(bindir)/ || exit 1; done
 	for m in $(pages); do install -D -m 0644 $$m $(mandir)/man$${m##*.}/$${m##*/} || exit 1; done
@@ -55,7 +59,7 @@ uninstall:  ## remove just what install put there
 	rm -f $(addprefix $(bindir)/,$(programs))
 	for m in $(pages); do rm -f $(mandir)/man$${m##*.}/$${m##*/}; done
 	rm -f $(addprefix $(etcdir)/,$(notdir $(samples))) $(addprefix $(unitdir)/,$(notdir $(units)))
-	-rmdir $(etcdir) 2>/dev/null
+	rmdir $(etcdir) 2>/dev/null || true
 
 clean:  ## remove what was built, the throwaway cluster and the drivers
 	$(CARGO) clean

@@ -84,6 +84,9 @@ where
         Ok(answers) => answers,
         Err(error) => {
             eprintln!("{program}: cannot ask {socket}: {error}");
+            if let Some(hint) = hint(program, &error) {
+                eprintln!("{program}: {hint}");
+            }
             return Exit::Temporary;
         }
     };
@@ -92,6 +95,21 @@ where
         if for_people && !command.eq_ignore_ascii_case("watch") { Shape::Table } else { Shape::Lines };
     let columns = (face.columns)(&command);
     show(program, answers, shape, &columns, &mut BufWriter::new(io::stdout().lock()))
+}
+
+/// What may help where nobody can be asked.
+fn hint(program: &str, error: &io::Error) -> Option<String> {
+    let daemon = program.split(' ').next().unwrap_or(program);
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+            let variable = daemon.to_uppercase().replace('-', "_");
+            Some(format!("is {daemon} running? --socket or {variable}_CONTROL_SOCKET names another socket"))
+        }
+        io::ErrorKind::PermissionDenied => {
+            Some(format!("it is for the user and the group that {daemon} runs as: be one of them"))
+        }
+        _ => None,
+    }
 }
 
 fn wrong_usage(face: &Face, why: &str) -> Exit {

@@ -36,6 +36,10 @@ fn ctl_needs_somebody_to_ask() {
     let (code, out, error) = ctl(&["-s", "/nonexistent/socket", "show", "pools"]);
     assert_eq!((code, out.as_str()), (75, ""));
     assert!(error.starts_with("poolerd ctl: cannot ask /nonexistent/socket: "), "{error}");
+    assert!(
+        error.contains("\npoolerd ctl: is poolerd running? --socket or POOLERD_CONTROL_SOCKET names"),
+        "{error}"
+    );
     let (code, out, _) = ctl(&["--help"]);
     assert!(code == 0 && out.contains("wait_close [DATABASE]") && out.contains("watch"), "{out}");
 }
