@@ -16,7 +16,7 @@ use sluice_unix::slab::Key;
 use sluice_unix::stream;
 use sluice_unix::timers::Timers;
 use sluice_unix::token::Token;
-use sluice_unix::{log, privs, random};
+use sluice_unix::{fault, log, privs, random};
 use sluice_wire::pg::scram::Derived;
 
 use crate::config::{Overrides, Snapshot};
@@ -85,20 +85,10 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// What `error` means for a start, told by `text`. A path that does not exist, may not be used or is something else has
-    /// to be mended by somebody; an address in use, or one that the machine does not have yet, may pass.
+    /// What `error` means for a start, told by `text`.
     #[must_use]
     pub fn of(error: &io::Error, text: String) -> Self {
-        use io::ErrorKind as Kind;
-        match error.kind() {
-            Kind::NotFound
-            | Kind::PermissionDenied
-            | Kind::NotADirectory
-            | Kind::IsADirectory
-            | Kind::InvalidFilename
-            | Kind::ReadOnlyFilesystem => Failure::Configuration(text),
-            _ => Failure::Temporary(text),
-        }
+        if fault::may_pass(error) { Failure::Temporary(text) } else { Failure::Configuration(text) }
     }
 }
 

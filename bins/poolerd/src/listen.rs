@@ -107,11 +107,7 @@ fn open_tcp(global: &Global, log: &Log) -> Result<Vec<Door>, Failure> {
 
 /// What a listening socket that cannot be had means for a start.
 pub(crate) fn failure(error: &ListenError, text: String) -> Failure {
-    match error {
-        ListenError::InUse => Failure::Temporary(text),
-        ListenError::NotASocket | ListenError::Inherited(..) => Failure::Configuration(text),
-        ListenError::Call(_, cause) => Failure::of(cause, text),
-    }
+    if error.may_pass() { Failure::Temporary(text) } else { Failure::Configuration(text) }
 }
 
 fn inherit(listener: Listener, global: &Global) -> Result<Door, String> {

@@ -65,7 +65,7 @@ fn run(start: Start) -> Exit {
             eprintln!("throttle-proxy: {failure}");
             match failure {
                 Failure::Configuration(_) => Exit::Usage,
-                Failure::System(..) => Exit::Temporary,
+                Failure::Temporary(_) | Failure::System(..) => Exit::Temporary,
             }
         }
     }

@@ -11,6 +11,7 @@ pub mod blocking;
 pub mod buf;
 pub mod conn;
 pub mod control;
+pub mod fault;
 pub mod keyed;
 pub mod linger;
 pub mod listener;

@@ -22,6 +22,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{self, AddressFamily, Backlog, SockaddrLike, SockaddrStorage, sockopt};
 
+use crate::fault;
 use crate::raw;
 use crate::stream::{Address, Stream, TcpOptions, non_blocking_socket, unix_address};
 
@@ -84,6 +85,18 @@ impl fmt::Display for ListenError {
 }
 
 impl std::error::Error for ListenError {}
+
+impl ListenError {
+    /// Whether starting again may help ([`fault::may_pass`]).
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::InUse => true,
+            Self::NotASocket | Self::Inherited(..) => false,
+            Self::Call(_, cause) => fault::may_pass(cause),
+        }
+    }
+}
 
 /// Outcome of [`Listener::accept`].
 #[derive(Debug)]

@@ -6,9 +6,11 @@ mod feeds;
 mod shared;
 
 use nix::sys::signal::Signal;
+use sluice_tests::account::Account;
 use sluice_tests::http::Connection;
 use sluice_tests::origin::Manner;
 use sluice_tests::{Origin, PATIENCE, Proxy, build};
+use std::net::TcpListener;
 use std::process::Command;
 
 fn throttle(origin: &Origin, lines: &str) -> Proxy {
@@ -217,6 +219,19 @@ fn commands_change_a_route_until_the_next_reload() {
             .unwrap_err()
             .contains("the nearest is max_in_flight")
     );
+}
+
+#[test]
+fn an_address_in_use_may_be_free_at_the_next_start() {
+    let account = Account::choose();
+    let directory = account.directory();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let program = account.reachable(&build::program("throttle-proxy"), directory.path());
+    let output = account.command(program, "KILL").args(["--listen", &address]).output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(75), "{error}");
+    assert!(error.contains(&format!("cannot listen on {address}")), "{error}");
 }
 
 #[test]

@@ -7,6 +7,8 @@ use sluice_unix::stream::{Address, TcpOptions};
 
 use crate::config::{Config, Listen, Place, Security};
 
+use super::Failure;
+
 /// A listening socket and what is spoken there.
 #[derive(Debug)]
 pub(super) struct Door {
@@ -21,13 +23,13 @@ pub(super) struct Door {
 /// Takes over the sockets a service manager has opened; without any, opens what the configuration asks for.
 ///
 /// # Errors
-/// Text for the operator: which address, which call, why.
-pub(super) fn open(config: &Config) -> Result<Vec<Door>, String> {
-    let inherited = Listener::inherited().map_err(|error| error.to_string())?;
+/// [`Failure`] with text for the operator: which address, which call, why.
+pub(super) fn open(config: &Config) -> Result<Vec<Door>, Failure> {
+    let inherited = Listener::inherited().map_err(|error| Failure::Configuration(error.to_string()))?;
     if inherited.is_empty() {
         return config.listen.iter().map(|listen| open_one(listen, config)).collect();
     }
-    inherited.into_iter().map(inherit).collect()
+    inherited.into_iter().map(inherit).collect::<Result<_, _>>().map_err(Failure::Configuration)
 }
 
 fn inherit(listener: Listener) -> Result<Door, String> {
@@ -41,14 +43,15 @@ fn inherit(listener: Listener) -> Result<Door, String> {
     Ok(Door { listener, name, security: Security::Plain, paused: false })
 }
 
-fn open_one(listen: &Listen, config: &Config) -> Result<Door, String> {
+fn open_one(listen: &Listen, config: &Config) -> Result<Door, Failure> {
     let backlog = config.settings.listen_backlog;
     let (opened, name) = match &listen.place {
         Place::Tcp(address) => (tcp(*address, backlog), address.to_string()),
         Place::Name(host, port) => {
             let found = (host.as_str(), *port).to_socket_addrs();
-            let mut found = found.map_err(|error| format!("listen: cannot look up {host}: {error}"))?;
-            let address = found.next().ok_or_else(|| format!("listen: {host} has no address"))?;
+            let unknown = |why: String| Failure::Temporary(format!("listen: {why}"));
+            let mut found = found.map_err(|error| unknown(format!("cannot look up {host}: {error}")))?;
+            let address = found.next().ok_or_else(|| unknown(format!("{host} has no address")))?;
             (tcp(address, backlog), address.to_string())
         }
         Place::Unix(path) => {
@@ -56,7 +59,8 @@ fn open_one(listen: &Listen, config: &Config) -> Result<Door, String> {
             (Listener::unix(path, &how), format!("unix:{path}"))
         }
     };
-    let listener = opened.map_err(|error| format!("cannot listen on {name}: {error}"))?;
+    let listener =
+        opened.map_err(|error| Failure::listening(&error, format!("cannot listen on {name}: {error}")))?;
     // Port 0 asks for any: the log tells which it was.
     let name = match listener.local_address() {
         Ok(Address::Tcp(address)) => address.to_string(),

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use sluice_unix::linger::Lingering;
+use sluice_unix::listener::ListenError;
 use sluice_unix::log::{Level, Log};
 use sluice_unix::notify::Notify;
 use sluice_unix::poller::{Poller, Readiness, Waker};
@@ -87,6 +88,8 @@ struct Exhausted {
 pub enum Failure {
     /// The configuration cannot be acted on: text for the operator.
     Configuration(String),
+    /// It cannot be acted on now, and may be later: likewise.
+    Temporary(String),
     /// The system refuses something that may work later.
     System(String, io::Error),
 }
@@ -94,13 +97,20 @@ pub enum Failure {
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Configuration(text) => f.write_str(text),
+            Self::Configuration(text) | Self::Temporary(text) => f.write_str(text),
             Self::System(what, error) => write!(f, "cannot {what}: {error}"),
         }
     }
 }
 
 impl std::error::Error for Failure {}
+
+impl Failure {
+    /// What a listening socket that cannot be had means, told by `text`.
+    fn listening(error: &ListenError, text: String) -> Self {
+        if error.may_pass() { Self::Temporary(text) } else { Self::Configuration(text) }
+    }
+}
 
 /// The control socket's place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -156,12 +166,12 @@ impl<G: Gate> Shell<G> {
             .register_readable(&signals, Token::new(class::SIGNAL, key(0)))
             .map_err(system("watch signals"))?;
         let waker = poller.waker(Token::new(class::WAKER, key(0))).map_err(system("make a waker"))?;
-        let doors = doors::open(&prepared.config).map_err(Failure::Configuration)?;
+        let doors = doors::open(&prepared.config)?;
         for (at, door) in doors.iter().enumerate() {
             let token = Token::new(class::DOOR, key(at as u32));
             poller.register_readable(&door.listener, token).map_err(system("watch a listener"))?;
         }
-        let control = open_control(control, &log).map_err(Failure::Configuration)?;
+        let control = open_control(control, &log)?;
         if let Some(control) = &control {
             poller
                 .register_readable(control.listener(), Token::new(class::CONTROL, key(0)))
@@ -300,7 +310,7 @@ impl<G: Gate> Shell<G> {
 /// How often the wall clock is compared with the monotonic one.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(10);
 
-fn open_control(place: &ControlPlace, log: &Log) -> Result<Option<ControlSocket>, String> {
+fn open_control(place: &ControlPlace, log: &Log) -> Result<Option<ControlSocket>, Failure> {
     let (path, usual) = match place {
         ControlPlace::None => return Ok(None),
         ControlPlace::Asked(path) => (path, false),
@@ -313,6 +323,9 @@ fn open_control(place: &ControlPlace, log: &Log) -> Result<Option<ControlSocket>
             log.line(Level::Warning, event::CONTROL, text);
             Ok(None)
         }
-        Err(error) => Err(format!("cannot listen on control_socket {path}: {error}")),
+        Err(error) => {
+            let text = format!("cannot listen on control_socket {path}: {error}");
+            Err(Failure::listening(&error, text))
+        }
     }
 }
