@@ -259,17 +259,15 @@ mod tests {
     #[test]
     fn a_stuck_sink_holds_up_nobody_and_the_loss_is_told() {
         const SENT: usize = 4000;
-        /// More than a pipe holds: the writer that has taken these is stuck.
-        const FIRST: usize = 200;
+        /// Bytes of one line, more than a pipe holds: the writer takes it whole, and is stuck.
+        const FIRST: usize = 200_000;
         let (writer, mut pipe) = stuck();
-        for number in 0..FIRST {
-            line(&writer, number);
-        }
+        writer.write(|_, out| out.extend_from_slice(format!("line 0 {}\n", "x".repeat(FIRST)).as_bytes()));
         assert!(!writer.flush(Duration::ZERO));
         while !writer.shared.lock().pending.is_empty() {
             thread::yield_now();
         }
-        for number in FIRST..SENT {
+        for number in 1..SENT {
             line(&writer, number);
         }
         assert!(!writer.flush(Duration::ZERO));
