@@ -3,7 +3,16 @@
 //! A program's types of fields are its own and those of libraries that know nothing of settings, so the trait that makes
 //! them has to be the program's own too: [`field_trait`] declares it, with the types every program needs.
 
-use crate::settings::Value;
+use crate::settings::{Kind, Value};
+
+/// A number of things.
+pub const COUNT: Kind = Kind::Int { min: 0, max: i32::MAX as i64 };
+/// A number of bytes.
+pub const SIZE: Kind = Kind::Bytes { min: 0, max: i32::MAX as i64 };
+/// A time of at least a millisecond.
+pub const TIME: Kind = Kind::PositiveMilliseconds;
+/// A time that 0 turns off.
+pub const TIME_OFF: Kind = Kind::Milliseconds;
 
 /// Declares the trait `Field` and what it means for common types.
 #[macro_export]
@@ -96,6 +105,56 @@ macro_rules! field_trait {
                 value.words().map(str::to_owned).collect()
             }
         }
+    };
+}
+
+/// Makes the settings of a program from their rows: `Global`, which has a field for each key, and `SETTINGS`, the table of
+/// the keys. Expands where the program's `Field` is in scope (see [`field_trait`]).
+///
+/// A row gives the field's type, the kind of value, the default as shown (`-`: unset), whether a running program takes a
+/// change, whether this version acts on it, the other sections the key may stand in, and a line of text:
+///
+/// ```text
+/// head_max: usize, (Kind::Bytes { min: 0, max: 65_536 }), "32768", Yes, Yes, ["route"], "Bytes of a head.";
+/// ```
+#[macro_export]
+macro_rules! settings_table {
+    ($($name:ident: $field:ty, $kind:expr, $default:tt, $reload:ident, $acted:ident, [$($also:literal)*],
+        $doc:literal;)+) => {
+        /// The settings, one field a key, under the key's own name. Times are `Option<Duration>` where 0 turns them off.
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct Global { $(#[doc = $doc] pub $name: $field,)+ }
+
+        /// Every key, in the order in which they are described.
+        pub const SETTINGS: $crate::settings::Table = $crate::settings::Table(&[$($crate::settings::Setting {
+            name: stringify!($name),
+            kind: $kind,
+            default: $crate::settings_table!(@default $default),
+            reload: $crate::settings::Reload::$reload,
+            acted: $crate::settings::Acted::$acted,
+            also_in: &[$($also),*],
+            doc: $doc,
+        }),+]);
+
+        impl Global {
+            /// The typed form of `values`, which are of [`SETTINGS`].
+            #[must_use]
+            pub fn from_values(values: &$crate::settings::Values) -> Self {
+                Self { $($name: <$field as Field>::from_value(values.value(stringify!($name))),)+ }
+            }
+        }
+
+        impl Default for Global {
+            fn default() -> Self {
+                Self::from_values(&$crate::settings::Values::new(SETTINGS))
+            }
+        }
+    };
+    (@default -) => {
+        None
+    };
+    (@default $text:expr) => {
+        Some($text)
     };
 }
 

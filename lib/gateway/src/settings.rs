@@ -9,8 +9,8 @@ use std::time::Duration;
 
 /// Calls `$callback! { common rows, the rows given }`; see the module.
 ///
-/// The rows name `Kind`, `COUNT`, `SIZE`, `TIME` (at least a millisecond) and `TIME_OFF` (0 allowed), which the place of
-/// expansion has to define if the callback uses them.
+/// The rows name `Kind`, `COUNT`, `SIZE`, `TIME` (at least a millisecond) and `TIME_OFF` (0 allowed), which have to be in
+/// scope at the place of expansion if the callback uses them.
 #[macro_export]
 macro_rules! common_settings {
     ($callback:ident { $($own:tt)* }) => {
@@ -165,6 +165,32 @@ macro_rules! common_settings {
             $($own)*
         }
     };
+}
+
+/// For `common_settings! { gateway_settings {} }` in a program whose `Global` has the common rows: a method that picks them
+/// out, and what the program's trait `Field` means for the types of this module.
+#[macro_export]
+macro_rules! gateway_settings {
+    ($($name:ident: $field:ty, $kind:expr, $default:literal, $reload:ident, $acted:ident, [$($also:literal)*],
+        $doc:literal;)+) => {
+        impl Global {
+            /// What the gateway reads.
+            #[must_use]
+            pub fn gateway(&self) -> $crate::settings::Settings {
+                $crate::settings::Settings { $($name: self.$name.clone(),)+ }
+            }
+        }
+
+        $crate::gateway_settings! { @words DrainQueue QueueHalfClose Forwarded SendProxy }
+    };
+    (@words $($type:ident)+) => { $(
+        impl Field for $crate::settings::$type {
+            fn from_value(value: &sluice_cli::settings::Value) -> Self {
+                let found = if let sluice_cli::settings::Value::Word(word) = value { Self::of(word) } else { None };
+                found.unwrap_or(Self::WORDS[0].1)
+            }
+        }
+    )+ };
 }
 
 /// A type whose values are written as text in the table.

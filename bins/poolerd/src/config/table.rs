@@ -1,18 +1,17 @@
 //! The settings of section `[pgbouncer]`: the one list of keys, and [`Global`], which has a field for each.
 //!
-//! A row gives the field's type, the kind of value, the default as shown (`-`: unset), whether a running poolerd
-//! takes a change, whether this version acts on it, the other sections the key may stand in, and a line of text.
+//! A row is as in [`settings_table`]. Counts are unlimited at 0 where PgBouncer's are.
 
 use std::time::Duration;
 
-use sluice_cli::settings::{Acted, Kind, Reload, Setting, Table, Values};
+use sluice_cli::field::{COUNT, SIZE};
+use sluice_cli::settings::Kind;
+use sluice_cli::settings_table;
 
 use super::types::{AuthType, CheckQuery, Field, LogFormat, OnClientLoss, PoolMode};
 
-const COUNT: Kind = Kind::Int { min: 0, max: i32::MAX as i64 };
 /// Limits where PgBouncer takes a negative number for "none".
 const LIMIT: Kind = Kind::Int { min: -1, max: i32::MAX as i64 };
-const SIZE: Kind = Kind::Bytes { min: 0, max: i32::MAX as i64 };
 const TLS_MODE: Kind = Kind::Enum(&["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]);
 const FACILITY: Kind = Kind::Enum(&[
     "auth", "authpriv", "daemon", "user", "local0", "local1", "local2", "local3", "local4", "local5",
@@ -23,52 +22,7 @@ const FACILITY: Kind = Kind::Enum(&[
 const AUTH_QUERY: &str = "SELECT rolname, CASE WHEN rolvaliduntil < now() THEN NULL ELSE rolpassword END \
                           FROM pg_authid WHERE rolname=$1 AND rolcanlogin";
 
-macro_rules! default {
-    (-) => {
-        None
-    };
-    ($text:expr) => {
-        Some($text)
-    };
-}
-
-macro_rules! settings {
-    ($($name:ident: $field:ty, $kind:expr, $default:tt, $reload:ident, $acted:ident, [$($also:literal)*],
-        $doc:literal;)+) => {
-        /// The settings of section `[pgbouncer]`, one field a key, under the key's own name.
-        ///
-        /// Times are `Option<Duration>` where 0 turns them off; counts are unlimited at 0 where PgBouncer's are.
-        #[derive(Clone, Debug, PartialEq, Eq)]
-        pub struct Global { $(#[doc = $doc] pub $name: $field,)+ }
-
-        /// Every key of section `[pgbouncer]`.
-        pub const SETTINGS: Table = Table(&[$(Setting {
-            name: stringify!($name),
-            kind: $kind,
-            default: default!($default),
-            reload: Reload::$reload,
-            acted: Acted::$acted,
-            also_in: &[$($also),*],
-            doc: $doc,
-        }),+]);
-
-        impl Global {
-            /// The typed form of `values`, which are of [`SETTINGS`].
-            #[must_use]
-            pub fn from_values(values: &Values) -> Self {
-                Self { $($name: <$field as Field>::from_value(values.value(stringify!($name))),)+ }
-            }
-        }
-    };
-}
-
-impl Default for Global {
-    fn default() -> Self {
-        Self::from_values(&Values::new(SETTINGS))
-    }
-}
-
-settings! {
+settings_table! {
     // Where to listen.
     listen_addr: Vec<String>, Kind::Addresses, "", No, Yes, [],
         "Host names and addresses to listen on for TCP; * for all; empty for Unix sockets only.";

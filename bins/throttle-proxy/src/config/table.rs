@@ -5,57 +5,20 @@
 
 use std::time::Duration;
 
-use sluice_cli::settings::{Acted, Kind, Reload, Setting, Table, Values};
-use sluice_gateway::common_settings;
+use sluice_cli::field::{COUNT, SIZE, TIME, TIME_OFF};
+use sluice_cli::settings::{Acted, Kind, Reload, Setting, Table};
+use sluice_cli::settings_table;
+use sluice_gateway::{common_settings, gateway_settings};
 
 use super::types::{Field, SharedFail};
 use crate::limiter::keys::KeySpec;
 use crate::limiter::policy::{AdaptiveKind, Algorithm, QueueOrder, RateLimitHeaders};
 
-const COUNT: Kind = Kind::Int { min: 0, max: i32::MAX as i64 };
-const SIZE: Kind = Kind::Bytes { min: 0, max: i32::MAX as i64 };
-const TIME: Kind = Kind::PositiveMilliseconds;
-const TIME_OFF: Kind = Kind::Milliseconds;
 /// Requests a log remembers: 16 bytes each.
 const REQUESTS: Kind = Kind::Int { min: 0, max: 10_000_000 };
 const CLASS: Kind = Kind::Int { min: 0, max: 7 };
 
-macro_rules! settings {
-    ($($name:ident: $field:ty, $kind:expr, $default:literal, $reload:ident, $acted:ident, [$($also:literal)*],
-        $doc:literal;)+) => {
-        /// All settings, one field a key, under the key's own name. What may stand in a route is here as the top of the
-        /// file has it.
-        #[derive(Clone, Debug, PartialEq)]
-        pub struct Global { $(#[doc = $doc] pub $name: $field,)+ }
-
-        /// Every key of the top of the file.
-        pub const SETTINGS: Table = Table(&[$(Setting {
-            name: stringify!($name),
-            kind: $kind,
-            default: Some($default),
-            reload: Reload::$reload,
-            acted: Acted::$acted,
-            also_in: &[$($also),*],
-            doc: $doc,
-        }),+]);
-
-        impl Global {
-            /// The typed form of `values`, which are of [`SETTINGS`].
-            #[must_use]
-            pub fn from_values(values: &Values) -> Self {
-                Self { $($name: <$field as Field>::from_value(values.value(stringify!($name))),)+ }
-            }
-        }
-    };
-}
-
-impl Default for Global {
-    fn default() -> Self {
-        Self::from_values(&Values::new(SETTINGS))
-    }
-}
-
-common_settings! { settings {
+common_settings! { settings_table {
     // The process.
     control_socket: Option<String>, Kind::Text, "/run/sluice/throttle-proxy.sock", No, Yes, [],
         "Unix socket for throttle-proxy ctl; empty for none.";
@@ -147,21 +110,8 @@ common_settings! { settings {
         "While Redis does not answer: the whole rate for each instance, or nothing.";
 } }
 
-/// The gateway's part of the settings.
-macro_rules! gateway_part {
-    ($($name:ident: $field:ty, $kind:expr, $default:literal, $reload:ident, $acted:ident, [$($also:literal)*],
-        $doc:literal;)+) => {
-        impl Global {
-            /// What the gateway reads.
-            #[must_use]
-            pub fn gateway(&self) -> sluice_gateway::settings::Settings {
-                sluice_gateway::settings::Settings { $($name: self.$name.clone(),)+ }
-            }
-        }
-    };
-}
-
-common_settings! { gateway_part {} }
+// The gateway's part of them.
+common_settings! { gateway_settings {} }
 
 const fn text(name: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Setting {
     Setting { name, kind, default: Some(default), reload: Reload::Yes, acted: Acted::Yes, also_in: &[], doc }

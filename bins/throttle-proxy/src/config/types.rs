@@ -1,7 +1,6 @@
 //! The types settings are projected into.
 
 use sluice_cli::settings::Value;
-use sluice_gateway::settings::{DrainQueue, Forwarded, QueueHalfClose, SendProxy};
 
 use crate::limiter::keys::KeySpec;
 use crate::limiter::policy::{AdaptiveKind, Algorithm, QueueOrder, RateLimitHeaders, SharedMode};
@@ -28,20 +27,6 @@ words_of! {
     AdaptiveKind { "off" = AdaptiveKind::Off, "aimd" = AdaptiveKind::Aimd, "gradient" = AdaptiveKind::Gradient, }
     RateLimitHeaders { "off" = RateLimitHeaders::Off, "draft11" = RateLimitHeaders::Draft11, }
 }
-
-/// Types of the gateway, which know their own words.
-macro_rules! gateway_words {
-    ($($name:ty)*) => { $(
-        impl Field for $name {
-            fn from_value(value: &Value) -> Self {
-                let found = if let Value::Word(word) = value { Self::of(word) } else { None };
-                found.unwrap_or(Self::WORDS[0].1)
-            }
-        }
-    )* };
-}
-
-gateway_words!(DrainQueue QueueHalfClose Forwarded SendProxy);
 
 sluice_cli::setting_words! {
     /// What holds while Redis does not answer.
