@@ -67,6 +67,11 @@ impl Dialer {
         self.known.drain(..).flat_map(|known| known.waiting).collect()
     }
 
+    /// A connection that may still wait for the name of its origin is not wanted any more.
+    pub(super) fn cancel(&mut self, conn: ConnId) {
+        self.known.iter_mut().for_each(|known| known.waiting.retain(|waiting| *waiting != conn));
+    }
+
     /// Begins a connection to an origin.
     pub(super) fn dial(&mut self, conn: ConnId, origin: OriginId, config: &Config, now: Instant) -> Dialed {
         let Some(endpoint) = config.origins.get(usize::from(origin.0)) else {
@@ -141,5 +146,39 @@ fn from(stream: io::Result<Stream>) -> Dialed {
     match stream {
         Ok(stream) => Dialed::Stream(stream),
         Err(error) => Dialed::Failed(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::route::Routes;
+    use crate::settings::Settings;
+    use sluice_unix::poller::Poller;
+    use sluice_unix::slab::Key;
+    use sluice_unix::token::Token;
+
+    #[test]
+    fn who_has_left_is_not_connected_when_the_name_is_known() {
+        let mut poller = Poller::new().unwrap();
+        let waker = poller.waker(Token::new(1, Key::default())).unwrap();
+        let settings = Settings { origin: vec!["http://localhost:1".into()], ..Settings::default() };
+        let config = Config::new("gate", settings, Routes::new(Vec::new())).unwrap();
+        let now = Instant::now();
+        let mut dialer = Dialer::new(waker);
+        let conn = |index| ConnId(Key { index, generation: 1 });
+        for index in 0..3 {
+            let dialed = dialer.dial(conn(index), OriginId(0), &config, now);
+            assert!(matches!(dialed, Dialed::Waiting));
+        }
+        dialer.cancel(conn(1));
+        let resolved = loop {
+            poller.wait(None).unwrap();
+            if let Some(resolved) = dialer.answer(&config, now) {
+                break resolved;
+            }
+        };
+        let dialed: Vec<ConnId> = resolved.dialed.iter().map(|(conn, _)| *conn).collect();
+        assert_eq!(dialed, [conn(0), conn(2)]);
     }
 }

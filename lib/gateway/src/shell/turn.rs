@@ -164,7 +164,12 @@ impl<G: Gate> Shell<G> {
     }
 
     fn close(&mut self, end: End, closing: Closing, now: Instant) {
-        let Some(link) = self.conns.remove(end) else { return };
+        let Some(link) = self.conns.remove(end) else {
+            if let End::Origin(conn) = end {
+                self.dialer.cancel(conn);
+            }
+            return;
+        };
         let conn = link.conn;
         let settings = &self.gateway.config().settings;
         match closing {
