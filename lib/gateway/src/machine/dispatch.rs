@@ -118,6 +118,8 @@ impl<G: Gate> Gateway<G> {
     pub(super) fn release(&mut self, id: ClientId, ticket: Ticket, now: Instant) {
         if self.holds(id, ticket) {
             self.dispatch(id, None, now);
+            // Content may have come with the head, and no edge will tell of it.
+            self.effects.push_back(Effect::Pump(End::Client(id)));
             self.arm(id, now);
         }
     }

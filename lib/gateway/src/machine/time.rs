@@ -22,6 +22,9 @@ use super::{Gateway, Stage};
 /// A slow upload is judged by its rate only after this long.
 const RATE_GRACE: Duration = Duration::from_secs(10);
 
+/// While draining, how long a connection may rest whose last answer did not say yet that it is the last.
+const DRAIN_REST: Duration = Duration::from_millis(100);
+
 /// What a timer is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Due {
@@ -123,6 +126,8 @@ impl<G: Gate> Gateway<G> {
     fn act(&mut self, id: ClientId, due: Due, now: Instant) {
         let fail = |outcome, code| Failure { outcome, code };
         match due {
+            // What comes meanwhile must not turn the last answer into a reset.
+            Due::Idle if self.is_draining() => self.close_client(id, Closing::Linger, now),
             Due::Idle => self.close_client(id, Closing::Flush, now),
             Due::Header => self.bad_request(id, SLOW_HEAD, now),
             Due::Drop => self.close_client(id, Closing::Linger, now),
@@ -155,6 +160,7 @@ impl<G: Gate> Gateway<G> {
         let settings = &self.config.settings;
         let own = match (client.phase, &client.exchange) {
             (Phase::Head, _) if client.is_in_head() => Some((client.since + settings.header_ms, Due::Header)),
+            (Phase::Head, _) if self.is_draining() => Some((client.since + DRAIN_REST, Due::Idle)),
             (Phase::Head, _) if client.requests == 0 => Some((client.since + settings.header_ms, Due::Idle)),
             (Phase::Head, _) => Some((client.since + settings.keepalive_ms, Due::Idle)),
             (Phase::Drop, _) => Some((client.since + settings.linger_ms, Due::Drop)),

@@ -6,3 +6,4 @@ mod limits;
 mod relay;
 mod sim;
 mod time;
+mod waiting;

@@ -1,0 +1,62 @@
+//! Requests that waited: in the gate's queue, and for the end of the process.
+
+use std::time::Duration;
+
+use super::bench::Bench;
+use super::gate::Mood;
+use crate::effect::{Closing, End};
+
+const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+
+#[test]
+fn content_that_came_with_a_queued_head_goes_out_on_an_idle_connection_too() {
+    let post = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nwork";
+    for idle in [false, true] {
+        let mut bench = Bench::new(Mood::Pass, |_| {});
+        let client = bench.connect();
+        let mut origin = None;
+        if idle {
+            bench.send(client, GET);
+            let kept = bench.accept();
+            bench.reply(kept, OK);
+            bench.asked(kept);
+            bench.got(client);
+            origin = Some(kept);
+        }
+        bench.gateway.gate_mut().mood = Mood::Delay;
+        bench.send(client, post);
+        bench.release();
+        let origin = origin.unwrap_or_else(|| bench.accept());
+        assert!(bench.asked(origin).ends_with("\r\n\r\nwork"), "idle: {idle}");
+        bench.reply(origin, OK);
+        assert!(bench.got(client).ends_with("hello"));
+    }
+}
+
+#[test]
+fn a_drain_ends_connections_that_were_promised_to_go_on() {
+    let mut bench = Bench::new(Mood::Pass, |_| {});
+    let (resting, pipelining) = (bench.connect(), bench.connect());
+    let mut origins = Vec::new();
+    for client in [resting, pipelining] {
+        bench.send(client, GET);
+        let origin = bench.accept();
+        bench.reply(origin, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe");
+        origins.push(origin);
+    }
+    bench.send(pipelining, GET);
+    bench.drain();
+    for origin in origins {
+        bench.reply(origin, b"llo");
+    }
+    assert!(bench.got(resting).ends_with("hello") && bench.got(pipelining).ends_with("hello"));
+    // What was asked already is answered, as the last thing.
+    let second = bench.accept();
+    bench.reply(second, OK);
+    assert!(bench.got(pipelining).contains("Connection: close"));
+    assert_eq!(bench.closed(End::Client(pipelining)), Some(Closing::Linger));
+    bench.pass(Duration::from_secs(1));
+    assert_eq!(bench.closed(End::Client(resting)), Some(Closing::Linger));
+    assert!(bench.gateway.is_drained());
+}
