@@ -14,6 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde_json::{Number, Value};
 use sluice_cli::settings::Origin;
 use sluice_unix::control::{self as socket, Accept, Control, Limits};
+use sluice_unix::fault::Failure;
 use sluice_unix::listener::{ListenError, Listener, UnixListen};
 use sluice_unix::log::{self, Log};
 use sluice_unix::poller::{Poller, Readiness};
@@ -24,8 +25,6 @@ use sluice_wire::pg::error::ErrorResponse;
 use crate::config::Snapshot;
 use crate::core::pressure::Pressure;
 use crate::core::{Cell, ControlId, Core, Event, Outcome, Table, wants_survey};
-use crate::daemon::Failure;
-use crate::listen;
 use crate::session::Sessions;
 
 /// Permissions of the socket file.
@@ -73,7 +72,7 @@ pub(crate) fn open(snapshot: &Snapshot, log: &Log, peer_class: u8) -> Result<Opt
         }
         Err(error) => {
             let text = format!("cannot listen on control_socket {path}: {error}");
-            Err(listen::failure(&error, text))
+            Err(Failure::listening(&error, text))
         }
     }
 }

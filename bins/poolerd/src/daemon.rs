@@ -5,18 +5,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use sluice_unix::conn::{Conn, Connect, Flush};
+use sluice_unix::fault::Failure;
 use sluice_unix::linger::{Lingering, Patience};
 use sluice_unix::log::Log;
 use sluice_unix::notify::Notify;
 use sluice_unix::offload::{self, Offload};
 use sluice_unix::poller::{Poller, Readiness};
-use sluice_unix::privs::PrivsError;
 use sluice_unix::signals::{Signal, Signals};
 use sluice_unix::slab::Key;
 use sluice_unix::stream;
 use sluice_unix::timers::Timers;
 use sluice_unix::token::Token;
-use sluice_unix::{fault, log, privs, random};
+use sluice_unix::{log, privs, random};
 use sluice_wire::pg::scram::Derived;
 
 use crate::config::{Overrides, Snapshot};
@@ -73,47 +73,6 @@ pub struct Options {
     pub stderr: log::Stderr,
 }
 
-/// Why the daemon could not go on.
-#[derive(Debug)]
-pub enum Failure {
-    /// The configuration cannot be acted on: text for the operator.
-    Configuration(String),
-    /// Something is held by another process or is not there yet, so that trying again may help: text for the operator.
-    Temporary(String),
-    /// The system refuses something that may work later.
-    System(String, io::Error),
-}
-
-impl Failure {
-    /// What `error` means for a start, told by `text`.
-    #[must_use]
-    pub fn of(error: &io::Error, text: String) -> Self {
-        if fault::may_pass(error) { Failure::Temporary(text) } else { Failure::Configuration(text) }
-    }
-}
-
-impl From<PrivsError> for Failure {
-    fn from(error: PrivsError) -> Self {
-        let text = error.to_string();
-        match &error {
-            PrivsError::Running(..) => Failure::Temporary(text),
-            PrivsError::PidFile(_, cause) | PrivsError::Call(_, cause) => Failure::of(cause, text),
-            PrivsError::NoSuchUser(_) | PrivsError::Root => Failure::Configuration(text),
-        }
-    }
-}
-
-impl std::fmt::Display for Failure {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Failure::Configuration(text) | Failure::Temporary(text) => f.write_str(text),
-            Failure::System(what, error) => write!(f, "cannot {what}: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for Failure {}
-
 /// What the worker's own timers are about.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Tick {
@@ -161,10 +120,7 @@ impl Worker {
     /// # Errors
     /// See [`Failure`].
     pub fn new(options: Options) -> Result<Self, Failure> {
-        let system = |what: &str| {
-            let what = what.to_owned();
-            move |error| Failure::System(what, error)
-        };
+        let system = Failure::system;
         let mut poller = Poller::new().map_err(system("make a poller"))?;
         let signals = Signals::new().map_err(system("catch signals"))?;
         let key = |index| Key { index, generation: 1 };
@@ -232,10 +188,7 @@ impl Worker {
         self.apply(Instant::now());
         loop {
             let deadline = self.deadline();
-            let now = self
-                .poller
-                .wait(deadline)
-                .map_err(|error| Failure::System("wait for events".to_owned(), error))?;
+            let now = self.poller.wait(deadline).map_err(Failure::system("wait for events"))?;
             let mut at = 0;
             while let Some((token, readiness)) = self.poller.event(at) {
                 at += 1;
@@ -534,40 +487,14 @@ impl Worker {
     }
 
     fn reopen_log(&self, snapshot: &Snapshot) {
-        match open_sinks(self.options.stderr, snapshot) {
-            Ok(sinks) => self.log.reopen(sinks),
-            Err(failure) => {
-                self.log.line(log::Level::Error, core::Event::Reload.name(), format_args!("{failure}"));
-            }
+        if let Err(failure) = logging::wanted(self.options.stderr, snapshot).apply(&self.log) {
+            self.log.line(log::Level::Error, core::Event::Reload.name(), format_args!("{failure}"));
         }
-        self.log.set_verbosity(snapshot.global.verbose.min(u8::MAX.into()) as u8);
-        self.log.set_format(log_format(snapshot));
     }
 
     fn finish(&mut self) {
         self.notify.stopping();
         self.log.line(log::Level::Log, core::Event::Exit.name(), format_args!("process down"));
-    }
-}
-
-/// Opens the places log lines go to by the configuration.
-///
-/// # Errors
-/// [`Failure`], which names the file.
-pub fn open_sinks(stderr: log::Stderr, snapshot: &Snapshot) -> Result<log::Sinks, Failure> {
-    let file = snapshot.global.logfile.as_deref();
-    log::Sinks::open(stderr, file.map(std::path::Path::new)).map_err(|error| {
-        let text = format!("cannot open the log file {}: {error}", file.unwrap_or_default());
-        Failure::of(&error, text)
-    })
-}
-
-/// How log lines look by the configuration.
-#[must_use]
-pub fn log_format(snapshot: &Snapshot) -> log::Format {
-    match snapshot.global.log_format {
-        config::LogFormat::Pgbouncer => log::Format::Pgbouncer,
-        config::LogFormat::Json => log::Format::Json,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 
+use sluice_unix::fault::Failure;
 use sluice_unix::listener::{ListenError, Listener, ReusePort, TcpListen, UnixListen};
 use sluice_unix::log::{Level, Log};
 use sluice_unix::privs;
@@ -9,7 +10,6 @@ use sluice_unix::stream::{self, Keepalive, TcpOptions};
 
 use crate::config::Global;
 use crate::core::{Address, Event};
-use crate::daemon::Failure;
 
 /// `tcp_defer_accept = 1` holds a connection without bytes back for this long, in seconds.
 const DEFER_ACCEPT_S: u32 = 1;
@@ -92,7 +92,7 @@ fn open_tcp(global: &Global, log: &Log) -> Result<Vec<Door>, Failure> {
                 Err(error) => {
                     let text = format!("cannot listen on {address}: {error}");
                     log.line(Level::Warning, Event::Config.name(), format_args!("{text}"));
-                    failures.push(failure(&error, text));
+                    failures.push(Failure::listening(&error, text));
                 }
             }
         }
@@ -103,11 +103,6 @@ fn open_tcp(global: &Global, log: &Log) -> Result<Vec<Door>, Failure> {
     // One that may pass is worth another try, whatever is wrong with the others.
     let passing = failures.iter().position(|failure| matches!(failure, Failure::Temporary(_)));
     Err(failures.swap_remove(passing.unwrap_or(0)))
-}
-
-/// What a listening socket that cannot be had means for a start.
-pub(crate) fn failure(error: &ListenError, text: String) -> Failure {
-    if error.may_pass() { Failure::Temporary(text) } else { Failure::Configuration(text) }
 }
 
 fn inherit(listener: Listener, global: &Global) -> Result<Door, String> {
@@ -147,7 +142,7 @@ fn open_unix(global: &Global) -> Result<Door, Failure> {
             ListenError::InUse => format!("{error}: {path}"),
             _ => format!("cannot listen on {path}: {error}"),
         };
-        failure(&error, text)
+        Failure::listening(&error, text)
     })?;
     Ok(Door { listener, name: format!("unix:{path}"), local: unix_address(global), paused: false })
 }

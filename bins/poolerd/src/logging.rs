@@ -1,8 +1,9 @@
-//! Log lines of the core, as the log wants them.
+//! The log by the configuration, and lines of the core as the log wants them.
 
-use sluice_unix::log::{Level, Log, Record, Value};
+use sluice_unix::log::{Format, Level, Log, Record, Stderr, Value};
+use sluice_unix::start::Logging;
 
-use crate::config::{Severity, Snapshot};
+use crate::config::{LogFormat, Severity, Snapshot};
 use crate::core::{self, ConnectionName, LogLine, Side};
 
 /// Writes a line of the core.
@@ -41,6 +42,17 @@ pub(crate) fn write(log: &Log, line: &LogLine) {
         text: format_args!("{}", line.text),
         fields: &fields,
     });
+}
+
+/// The log that a configuration asks for.
+#[must_use]
+pub fn wanted(stderr: Stderr, snapshot: &Snapshot) -> Logging<'_> {
+    let global = &snapshot.global;
+    let format = match global.log_format {
+        LogFormat::Pgbouncer => Format::Pgbouncer,
+        LogFormat::Json => Format::Json,
+    };
+    Logging { stderr, file: global.logfile.as_deref(), format, verbosity: global.verbose }
 }
 
 /// Writes what a configuration gave reason to warn of.

@@ -1,6 +1,5 @@
 //! The worker: one loop that owns every connection, and does what the gateway and its limiter say.
 
-use std::path::Path;
 use std::time::Instant;
 
 use sluice_cli::settings::Origin;
@@ -9,14 +8,14 @@ use sluice_gateway::event;
 use sluice_gateway::machine::row;
 use sluice_gateway::route::Routes;
 use sluice_gateway::shell::{ControlPlace, Prepared, Request, Shell, class};
-use sluice_unix::log::{Level, Log, Sinks, Stderr};
+use sluice_unix::fault::Failure;
+use sluice_unix::log::{Format, Level, Log, Stderr};
+use sluice_unix::start::Logging;
 use sluice_wire::control::Row;
 
 use crate::config::{Overrides, Snapshot};
 use crate::feeds::Feeds;
 use crate::limiter::Limiter;
-
-pub use sluice_gateway::shell::Failure;
 
 /// The program's name, in Via, Proxy-Status and the log.
 const PROGRAM: &str = "throttle-proxy";
@@ -60,8 +59,8 @@ impl Worker {
         let limiter = Limiter::new(snapshot.policy.clone(), std::hash::RandomState::new(), Instant::now());
         let prepared = prepare(&snapshot).map_err(Failure::Configuration)?;
         let shell = Shell::new(limiter, prepared, &control_place(&snapshot), log)?;
-        let feeds = Feeds::new(&snapshot, &shell, Instant::now())
-            .map_err(|error| Failure::System("get random bytes".to_owned(), error))?;
+        let feeds =
+            Feeds::new(&snapshot, &shell, Instant::now()).map_err(Failure::system("get random bytes"))?;
         Ok(Self { shell, feeds, snapshot, overrides, stderr })
     }
 
@@ -114,14 +113,17 @@ impl Worker {
 
     fn reopen_log(&self) {
         let log = self.shell.log();
-        match Sinks::open(self.stderr, self.snapshot.global.logfile.as_deref().map(Path::new)) {
-            Ok(sinks) => log.reopen(sinks),
-            Err(error) => {
-                log.line(Level::Error, event::RELOAD, format_args!("cannot open the log file: {error}"));
-            }
+        if let Err(failure) = logging(self.stderr, &self.snapshot).apply(log) {
+            log.line(Level::Error, event::RELOAD, format_args!("{failure}"));
         }
-        log.set_verbosity(self.snapshot.global.verbose.min(u8::MAX.into()) as u8);
     }
+}
+
+/// The log that a configuration asks for.
+#[must_use]
+pub fn logging(stderr: Stderr, snapshot: &Snapshot) -> Logging<'_> {
+    let global = &snapshot.global;
+    Logging { stderr, file: global.logfile.as_deref(), format: Format::Json, verbosity: global.verbose }
 }
 
 /// The gateway's view of a configuration, with the files it names.

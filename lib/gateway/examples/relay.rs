@@ -12,7 +12,8 @@ use sluice_gateway::gate::{
 use sluice_gateway::metrics::{Exposition, Metric};
 use sluice_gateway::route::Routes;
 use sluice_gateway::settings::Settings;
-use sluice_gateway::shell::{ControlPlace, Failure, Prepared, Request, Shell};
+use sluice_gateway::shell::{ControlPlace, Prepared, Request, Shell};
+use sluice_unix::fault::Failure;
 use sluice_unix::log::{Format, Log, Sinks, Stderr};
 use sluice_wire::control::Row;
 
@@ -81,8 +82,8 @@ fn main() -> ExitCode {
 }
 
 fn serve(config: Config) -> Result<(), Failure> {
-    let system = |error| Failure::System("start the log".to_owned(), error);
-    let log = Log::new(Sinks::open(Stderr::Yes, None).map_err(system)?, Format::Json).map_err(system)?;
+    let sinks = Sinks::open(Stderr::Yes, None).map_err(Failure::system("open the log"))?;
+    let log = Log::new(sinks, Format::Json).map_err(Failure::system("start the log"))?;
     let prepared = Prepared::new(config, Vec::new()).map_err(Failure::Configuration)?;
     let mut shell = Shell::new(Open, prepared, &ControlPlace::None, log)?;
     shell.announce("relay");

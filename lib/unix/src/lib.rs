@@ -26,6 +26,7 @@ mod raw;
 pub mod resolve;
 pub mod signals;
 pub mod slab;
+pub mod start;
 pub mod stream;
 pub mod timers;
 pub mod tls;

@@ -222,16 +222,26 @@ fn commands_change_a_route_until_the_next_reload() {
 }
 
 #[test]
-fn an_address_in_use_may_be_free_at_the_next_start() {
+fn the_exit_code_tells_whether_starting_again_may_help() {
     let account = Account::choose();
     let directory = account.directory();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let program = account.reachable(&build::program("throttle-proxy"), directory.path());
-    let output = account.command(program, "KILL").args(["--listen", &address]).output().unwrap();
-    let error = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(75), "{error}");
-    assert!(error.contains(&format!("cannot listen on {address}")), "{error}");
+    let pidfile = directory.path().join("pid");
+    std::fs::write(&pidfile, format!("{}\n", std::process::id())).unwrap();
+    let pidfile = pidfile.to_str().unwrap();
+    for (flags, code, said) in [
+        (["--listen", &address], 75, format!("cannot listen on {address}")),
+        (["--pidfile", pidfile], 75, format!("pidfile '{pidfile}' exists, another instance running?")),
+        (["--pidfile", "/nonexistent/pid"], 2, "pidfile '/nonexistent/pid': ".to_owned()),
+        (["--logfile", "/nonexistent/log"], 2, "cannot open the log file /nonexistent/log: ".to_owned()),
+    ] {
+        let output = account.command(&program, "KILL").args(flags).output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{error}");
+        assert!(error.contains(&said), "{error}");
+    }
 }
 
 #[test]

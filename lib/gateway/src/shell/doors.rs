@@ -2,12 +2,11 @@
 
 use std::net::{SocketAddr, ToSocketAddrs};
 
+use sluice_unix::fault::Failure;
 use sluice_unix::listener::{ListenError, Listener, TcpListen, UnixListen};
 use sluice_unix::stream::{Address, TcpOptions};
 
 use crate::config::{Config, Listen, Place, Security};
-
-use super::Failure;
 
 /// A listening socket and what is spoken there.
 #[derive(Debug)]

@@ -13,12 +13,11 @@ mod logs;
 mod prepared;
 mod turn;
 
-use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use sluice_unix::fault::Failure;
 use sluice_unix::linger::Lingering;
-use sluice_unix::listener::ListenError;
 use sluice_unix::log::{Level, Log};
 use sluice_unix::notify::Notify;
 use sluice_unix::poller::{Poller, Readiness, Waker};
@@ -83,35 +82,6 @@ struct Exhausted {
     told_at: Option<Instant>,
 }
 
-/// Why the shell could not go on.
-#[derive(Debug)]
-pub enum Failure {
-    /// The configuration cannot be acted on: text for the operator.
-    Configuration(String),
-    /// It cannot be acted on now, and may be later: likewise.
-    Temporary(String),
-    /// The system refuses something that may work later.
-    System(String, io::Error),
-}
-
-impl std::fmt::Display for Failure {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Configuration(text) | Self::Temporary(text) => f.write_str(text),
-            Self::System(what, error) => write!(f, "cannot {what}: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for Failure {}
-
-impl Failure {
-    /// What a listening socket that cannot be had means, told by `text`.
-    fn listening(error: &ListenError, text: String) -> Self {
-        if error.may_pass() { Self::Temporary(text) } else { Self::Configuration(text) }
-    }
-}
-
 /// The control socket's place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ControlPlace {
@@ -155,10 +125,7 @@ impl<G: Gate> Shell<G> {
     /// # Errors
     /// See [`Failure`].
     pub fn new(gate: G, prepared: Prepared, control: &ControlPlace, log: Log) -> Result<Self, Failure> {
-        let system = |what: &str| {
-            let what = what.to_owned();
-            move |error| Failure::System(what, error)
-        };
+        let system = Failure::system;
         let mut poller = Poller::new().map_err(system("make a poller"))?;
         let signals = Signals::new().map_err(system("catch signals"))?;
         let key = |index| Key { index, generation: 1 };
@@ -235,7 +202,7 @@ impl<G: Gate> Shell<G> {
             ];
             own.into_iter().flatten().min()
         };
-        self.poller.wait(soonest).map_err(|error| Failure::System("wait for events".to_owned(), error))
+        self.poller.wait(soonest).map_err(Failure::system("wait for events"))
     }
 
     /// Event number `index` of the last wait.
