@@ -8,7 +8,7 @@ use sluice_wire::http::hints;
 use sluice_wire::http::method::Method;
 use sluice_wire::http::names::Name;
 
-use super::entry::{Entry, Spends, Staged, State};
+use super::entry::{Entry, Spends, Staged, State, WaitsFor};
 use super::{Hold, Limiter, lease};
 
 /// The longest wait a client may announce, in seconds.
@@ -107,13 +107,20 @@ impl Limiter {
             return Admission::Refuse(self.refusal(at, code, expected.longest(), permitted, now));
         }
         let (class, key, until) = (entry.class, entry.key, entry.deadline);
+        let waits_for = if self.service_is_busy(at, now) { WaitsFor::Service } else { WaitsFor::Clock };
+        self.note_joined(&entry);
         let ticket = Ticket(self.tickets.insert(entry));
-        self.routes[at].queue.push(ticket, class, key, now);
-        self.queued += 1;
+        self.routes[at].queue.push(ticket, class, key, waits_for, now);
         self.deadlines.schedule(until, ticket);
         // Whether and when it may go is found out as for all others.
         self.turn(now);
         Admission::Delay { ticket, until }
+    }
+
+    /// Whether a newcomer would have to wait even if no rate held it.
+    fn service_is_busy(&self, at: usize, now: Instant) -> bool {
+        let leased = self.routes[at].lease.as_ref().is_none_or(|lease| lease.hold(now) == lease::Hold::Free);
+        !leased || self.concurrency_hold(at, now) != Hold::Free || !self.pressure.expected_wait().is_zero()
     }
 
     /// Whether the queue has a place, after the newest of a less urgent class has been sent away if need be.

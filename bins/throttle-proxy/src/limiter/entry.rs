@@ -22,6 +22,16 @@ pub(super) enum Staged {
     Yes,
 }
 
+/// What a queued request waits for, as it was when it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WaitsFor {
+    /// The service, which has as much to do as it may have: it is part of a queue that may stand.
+    Service,
+    /// A moment that was known when it came and that it may wait for: a slot of the rate, the pace, a limit or the stage
+    /// of its own key. Such a wait says nothing about the service.
+    Clock,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     Queued,

@@ -9,7 +9,7 @@ use sluice_gateway::code::Code;
 use sluice_gateway::gate::Refusal;
 
 use super::Limiter;
-use super::entry::{Entry, Staged};
+use super::entry::Entry;
 
 /// The longest advice when to come back.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(120);
@@ -35,15 +35,9 @@ impl Limiter {
         let at = usize::from(entry.route.0);
         let route = &self.routes[at];
         let position = 1 + route.queue.ahead_of(entry.class, entry.key, now);
-        let own_queued = route.queue.len_of_key(entry.key);
         let shared = self.shared_wait(at, position, now);
         let mut own = Duration::ZERO;
-        for (limit, key) in &entry.limits {
-            own = own.max(self.limits[usize::from(*limit)].wait(*key, own_queued + 1, now));
-        }
-        if let (Staged::Yes, Some(stage)) = (entry.staged, &mut self.routes[at].stage) {
-            own = own.max(stage.wait(entry.key, own_queued + 1, now));
-        }
+        self.each_key(entry, |limit, key| own = own.max(limit.newcomer_wait(key, now)));
         Expected { shared, own }
     }
 

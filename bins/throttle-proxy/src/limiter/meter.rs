@@ -103,13 +103,23 @@ pub(super) struct Keyed {
     /// Until when it is: as long as it remembers somebody, newcomers belong to it, for who it remembers is not known.
     overflow_until: Option<Instant>,
     expiry: VecDeque<(Instant, Key)>,
+    /// Queued requests by key, as many as the queues hold.
+    waiting: HashMap<Key, usize>,
 }
 
 impl Keyed {
     pub(super) fn new(rate: Rate, algorithm: Algorithm, keys_max: usize) -> Self {
         let overflow = Meter::new(rate, algorithm);
-        let expiry = VecDeque::new();
-        Self { rate, algorithm, keys_max, keys: HashMap::new(), overflow, overflow_until: None, expiry }
+        Self {
+            rate,
+            algorithm,
+            keys_max,
+            keys: HashMap::new(),
+            overflow,
+            overflow_until: None,
+            expiry: VecDeque::new(),
+            waiting: HashMap::new(),
+        }
     }
 
     pub(super) fn set(&mut self, rate: Rate, keys_max: usize) {
@@ -144,12 +154,34 @@ impl Keyed {
         self.meter(key, now).map_or(now, |meter| meter.next_free(now))
     }
 
-    pub(super) fn wait(&mut self, key: Key, position: usize, now: Instant) -> Duration {
+    /// How long a request that joins those of its key in the queue has to wait for the key's rate.
+    pub(super) fn newcomer_wait(&mut self, key: Key, now: Instant) -> Duration {
         self.forget(now);
+        let position = self.waiting.get(&key).map_or(1, |waiting| waiting + 1);
         match self.meter(key, now) {
             Some(meter) => meter.wait(position, now),
             None => Meter::new(self.rate, self.algorithm).wait(position, now),
         }
+    }
+
+    /// A request of the key is queued.
+    pub(super) fn joined(&mut self, key: Key) {
+        *self.waiting.entry(key).or_default() += 1;
+    }
+
+    /// A queued request of the key goes, or is gone.
+    pub(super) fn left(&mut self, key: Key) {
+        if let Some(waiting) = self.waiting.get_mut(&key) {
+            *waiting -= 1;
+            if *waiting == 0 {
+                self.waiting.remove(&key);
+            }
+        }
+    }
+
+    /// Nobody is queued, as far as is known: before all are counted anew.
+    pub(super) fn none_waiting(&mut self) {
+        self.waiting.clear();
     }
 
     pub(super) fn used(&self, key: Key, now: Instant) -> usize {

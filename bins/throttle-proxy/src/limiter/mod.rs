@@ -44,7 +44,7 @@ use sluice_gateway::gate::{Effect, QueueDrain, RouteId, Ticket};
 use sluice_unix::slab::Slab;
 use sluice_unix::timers::Timers;
 
-use entry::Entry;
+use entry::{Entry, State};
 use lease::LeaseRequest;
 use meter::Keyed;
 use policy::Policy;
@@ -148,6 +148,7 @@ impl Limiter {
             self.routes[0].in_flight += gone.in_flight;
         }
         self.adopt_limits(&policy);
+        self.count_waiting();
         self.pressure.set_policy(policy.pressure.clone());
         self.policy = policy;
         self.turn(now);
@@ -191,6 +192,17 @@ impl Limiter {
                 }
                 None => false,
             });
+        }
+    }
+
+    /// Counts the queued requests of all keys anew.
+    fn count_waiting(&mut self) {
+        self.limits.iter_mut().for_each(Keyed::none_waiting);
+        self.routes.iter_mut().filter_map(|route| route.stage.as_mut()).for_each(Keyed::none_waiting);
+        let entries = self.tickets.iter().map(|(_, entry)| entry);
+        let queued: Vec<Entry> = entries.filter(|entry| entry.state == State::Queued).cloned().collect();
+        for entry in &queued {
+            self.each_key(entry, Keyed::joined);
         }
     }
 

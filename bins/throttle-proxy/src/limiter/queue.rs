@@ -5,16 +5,20 @@
 //! a release, and take it when it is whole. Within a class keys take turns; within a key the order is by
 //! [`QueueOrder`].
 //!
-//! Invariants: `len` is the sum of the classes' lengths; `arrivals` has every queued ticket in order of arrival, and at
-//! most as many stale ones as [`Queue::oldest`] and the compaction leave.
+//! Whether the queue stands is told by those who wait for the service alone. Who waits for a slot of the rate, or for
+//! the distance of its own key's requests, was let in for a wait that was known, and no queue is long for it.
+//!
+//! Invariants: `len` is the sum of the classes' lengths; `apart` has queued tickets only; `arrivals` has every other
+//! queued ticket in order of arrival, and at most as many stale ones as [`Queue::oldest`] and the compaction leave.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use sluice_gateway::gate::Ticket;
 use sluice_policy::codel::Codel;
 use sluice_policy::fair_queue::{FairQueue, Order};
 
+use super::entry::WaitsFor;
 use super::keys::Key;
 use super::policy::{CLASSES, QueueOrder};
 
@@ -34,6 +38,8 @@ pub(super) struct Queue {
     /// The class that took the last earned release.
     earner: usize,
     standing: Codel,
+    /// Those who wait for a moment that is known.
+    apart: HashSet<Ticket>,
     arrivals: VecDeque<(Instant, Ticket)>,
 }
 
@@ -46,6 +52,7 @@ impl Queue {
             earned: 0,
             earner: 0,
             standing: Codel::new(interval, target),
+            apart: HashSet::new(),
             arrivals: VecDeque::new(),
         }
     }
@@ -61,6 +68,11 @@ impl Queue {
 
     pub(super) fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// Those who wait for the service.
+    pub(super) fn len_for_service(&self) -> usize {
+        self.len - self.apart.len()
     }
 
     pub(super) fn len_of_class(&self, class: u8) -> usize {
@@ -94,11 +106,16 @@ impl Queue {
         more_urgent.iter().map(FairQueue::len).sum::<usize>() + peers
     }
 
-    pub(super) fn push(&mut self, ticket: Ticket, class: u8, key: Key, now: Instant) {
+    pub(super) fn push(&mut self, ticket: Ticket, class: u8, key: Key, waits_for: WaitsFor, now: Instant) {
         self.classes[usize::from(class).min(CLASSES - 1)].push(key, ticket);
         self.len += 1;
-        self.arrivals.push_back((now, ticket));
-        self.standing.changed(self.len, now);
+        match waits_for {
+            WaitsFor::Service => self.arrivals.push_back((now, ticket)),
+            WaitsFor::Clock => {
+                self.apart.insert(ticket);
+            }
+        }
+        self.standing.changed(self.len_for_service(), now);
     }
 
     /// Takes the next request that is `ready`. `min_share` is what less urgent classes keep, in percent.
@@ -119,7 +136,8 @@ impl Queue {
         } else if self.len == 0 {
             self.earned = 0;
         }
-        self.standing.changed(self.len, now);
+        self.apart.remove(&ticket);
+        self.standing.changed(self.len_for_service(), now);
         Some(ticket)
     }
 
@@ -157,7 +175,8 @@ impl Queue {
     pub(super) fn remove(&mut self, ticket: Ticket, class: u8, key: Key, now: Instant) -> bool {
         let found = self.classes[usize::from(class).min(CLASSES - 1)].remove(key, ticket);
         self.len -= usize::from(found);
-        self.standing.changed(self.len, now);
+        self.apart.remove(&ticket);
+        self.standing.changed(self.len_for_service(), now);
         found
     }
 
@@ -168,7 +187,7 @@ impl Queue {
         Some((least as u8, ticket))
     }
 
-    /// The request that has waited longest. `is_queued` tells stale arrivals, which are dropped.
+    /// The request that has waited longest for the service. `is_queued` tells stale arrivals, which are dropped.
     pub(super) fn oldest(&mut self, mut is_queued: impl FnMut(Ticket) -> bool) -> Option<(Instant, Ticket)> {
         if self.arrivals.len() > 2 * self.len + STALE_MAX {
             self.arrivals.retain(|(_, ticket)| is_queued(*ticket));
@@ -184,7 +203,7 @@ impl Queue {
 
     /// When somebody who came at `arrived` has waited too long for a queue that stands. Never for the last one.
     pub(super) fn overdue_at(&self, arrived: Instant) -> Option<Instant> {
-        let sheds = self.order == QueueOrder::Adaptive && self.len > 1;
+        let sheds = self.order == QueueOrder::Adaptive && self.len_for_service() > 1;
         self.standing.overdue_at(arrived).filter(|_| sheds)
     }
 

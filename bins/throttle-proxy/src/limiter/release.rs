@@ -7,6 +7,7 @@ use sluice_gateway::gate::{Effect, Outcome, Ticket};
 
 use super::adaptive::Sample;
 use super::entry::{Entry, Spends, Staged, State};
+use super::keys::Key;
 use super::meter::Keyed;
 use super::policy::CLASSES;
 use super::route::Route;
@@ -51,7 +52,7 @@ impl Limiter {
     /// Who is shed next in a route, and when.
     fn overdue(&mut self, at: usize) -> Option<(Instant, Ticket)> {
         let (queue, tickets) = (&mut self.routes[at].queue, &self.tickets);
-        if queue.len() < 2 {
+        if queue.len_for_service() < 2 {
             return None;
         }
         let is_queued =
@@ -64,13 +65,40 @@ impl Limiter {
     pub(super) fn expire_one(&mut self, ticket: Ticket, code: Code, now: Instant) {
         let Some(entry) = self.tickets.remove(ticket.0) else { return };
         let at = usize::from(entry.route.0);
-        self.routes[at].queue.remove(ticket, entry.class, entry.key, now);
-        self.queued -= 1;
+        self.unqueue(ticket, &entry, now);
         let position = self.routes[at].queue.len() + 1;
         let expected = self.shared_wait(at, position, now);
         let permitted = self.routes[at].permitted_wait(entry.patience);
         let refusal = self.refusal(at, code, expected, permitted, now);
         self.effects.push_back(Effect::Expire(ticket, entry.asker, refusal));
+    }
+
+    fn unqueue(&mut self, ticket: Ticket, entry: &Entry, now: Instant) {
+        self.routes[usize::from(entry.route.0)].queue.remove(ticket, entry.class, entry.key, now);
+        self.note_left(entry);
+    }
+
+    /// Counts a request that joins the queue, for its keys too.
+    pub(super) fn note_joined(&mut self, entry: &Entry) {
+        self.queued += 1;
+        self.each_key(entry, Keyed::joined);
+    }
+
+    /// Counts one that has left the queue.
+    fn note_left(&mut self, entry: &Entry) {
+        self.queued -= 1;
+        self.each_key(entry, Keyed::left);
+    }
+
+    /// What a request waits in line for, besides what all share.
+    pub(super) fn each_key(&mut self, entry: &Entry, mut note: impl FnMut(&mut Keyed, Key)) {
+        if let (Staged::Yes, Some(stage)) = (entry.staged, &mut self.routes[usize::from(entry.route.0)].stage)
+        {
+            note(stage, entry.key);
+        }
+        for (limit, key) in &entry.limits {
+            note(&mut self.limits[usize::from(*limit)], *key);
+        }
     }
 
     /// Takes everybody out of a queue and tells them.
@@ -146,13 +174,13 @@ impl Limiter {
             }
         }
         let Some(ticket) = self.take_ready(at, now) else { return false };
-        let Some(entry) = self.entry(ticket) else { return false };
+        let Some(entry) = self.entry(ticket).cloned() else { return false };
         let asker = entry.asker;
         let waited_for_rate = self.routes[at].rate_held_at.is_some_and(|held| entry.arrived <= held);
         if waited_for_rate {
             self.routes[at].paced_until = Some(now + self.routes[at].pace());
         }
-        self.queued -= 1;
+        self.note_left(&entry);
         self.dispatch(ticket, now);
         self.effects.push_back(Effect::Release(ticket, asker));
         true
@@ -235,8 +263,7 @@ impl Limiter {
         let at = usize::from(entry.route.0);
         match entry.state {
             State::Queued => {
-                self.routes[at].queue.remove(ticket, entry.class, entry.key, now);
-                self.queued -= 1;
+                self.unqueue(ticket, &entry, now);
                 self.routes[at].counts.abandoned += 1;
             }
             State::Dispatched(dispatched) => {

@@ -16,10 +16,16 @@ fn keys_have_rates_of_their_own_and_are_forgotten_when_idle() {
             keyed.take(Key(key), start);
         }
         assert_eq!(keyed.next_free(Key(key), start), start + ms(1000));
-        assert_eq!(keyed.wait(Key(key), 3, start), ms(2000));
+        keyed.joined(Key(key));
+        keyed.joined(Key(key));
+        assert_eq!(keyed.newcomer_wait(Key(key), start), ms(2000));
+        keyed.left(Key(key));
+        assert_eq!(keyed.newcomer_wait(Key(key), start), ms(1000));
+        keyed.left(Key(key));
     }
     assert_eq!((keyed.len(), keyed.used(Key(1), start), keyed.used(Key(3), start)), (2, 2, 0));
-    assert_eq!(keyed.wait(Key(3), 3, start), ms(1000), "two may go at once");
+    (0..2).for_each(|_| keyed.joined(Key(3)));
+    assert_eq!(keyed.newcomer_wait(Key(3), start), ms(1000), "two may go at once");
     assert_eq!(keyed.next_free(Key(1), start + ms(1000)), start + ms(1000));
     assert_eq!(keyed.len(), 0);
 }

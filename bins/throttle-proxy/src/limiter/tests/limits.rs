@@ -271,6 +271,38 @@ fn a_key_that_has_to_wait_holds_nobody_back() {
 }
 
 #[test]
+fn a_limit_counts_those_who_wait_for_it_whoever_shares_the_queue() {
+    let header = |name: &str| KeySpec::parse(&format!("header:{name}")).unwrap();
+    let mut policy = keyed(2);
+    policy.limits[0].key = header("Key");
+    policy.limits[0].rate = Rate::new(2, ms(5000));
+    policy.routes[0].max_in_flight = 1;
+    let ask = |bench: &mut Bench, key: &[u8]| bench.ask(Ask { fields: &[("Key", key)], ..from(1) });
+    let mut bench = Bench::new(policy.clone());
+    assert!(matches!(ask(&mut bench, b"0"), Admission::Pass(_)));
+    for key in [b"1", b"2", b"3", b"4", b"0"] {
+        let admission = ask(&mut bench, key);
+        assert!(matches!(admission, Admission::Delay { .. }), "one address, many keys: {admission:?}");
+    }
+    let Admission::Refuse(refusal) = ask(&mut bench, b"0") else { panic!("two of key 0 are enough") };
+    assert_eq!(refusal.code, Code::RateLimited);
+
+    // The other way round: one limited address, many shares of the queue.
+    policy.limits[0].key = KeySpec::address();
+    policy.routes[0].fair_key = header("Key");
+    let mut bench = Bench::new(policy.clone());
+    assert!(matches!(ask(&mut bench, b"0"), Admission::Pass(_)));
+    assert!(matches!(ask(&mut bench, b"1"), Admission::Delay { .. }));
+    let Admission::Refuse(refusal) = ask(&mut bench, b"2") else { panic!("the third of its address") };
+    assert_eq!(refusal.code, Code::RateLimited);
+    // Another policy does not forget who waits.
+    bench.limiter.set_policy(policy, bench.now);
+    assert!(matches!(ask(&mut bench, b"3"), Admission::Refuse(_)));
+    bench.run_to(3001);
+    assert!(matches!(ask(&mut bench, b"4"), Admission::Delay { .. }), "the one that waited has gone");
+}
+
+#[test]
 fn limits_apply_to_the_routes_they_name() {
     let mut policy = keyed(1);
     policy.routes.push(RoutePolicy { name: "b".into(), ..policy.routes[0].clone() });
@@ -307,6 +339,32 @@ fn staged_gets_of_one_key_keep_their_distance() {
     bench.pass(from(2));
     bench.pass(Ask { method: "POST", ..from(1) });
     assert_eq!(bench.run_to(1000), [(100, News::Released(2)), (200, News::Released(3))]);
+}
+
+#[test]
+fn a_stage_longer_than_the_interval_of_a_standing_queue_keeps_its_order() {
+    let mut bench = Bench::with(|route| route.stage_delay = Some(ms(100)));
+    bench.pass(from(1));
+    (0..20).for_each(|_| {
+        bench.delay(from(1));
+    });
+    let news = bench.run_to(2500);
+    let expected: Vec<_> = (1..=20).map(|k| (u64::from(k) * 100, News::Released(k + 1))).collect();
+    assert_eq!(news, expected);
+}
+
+#[test]
+fn who_was_let_in_to_wait_for_the_rate_is_not_shed_for_waiting() {
+    let mut bench = Bench::with(|route| route.rate = Rate::new(5, ms(1000)));
+    (0..5).for_each(|_| {
+        bench.pass(from(1));
+    });
+    (0..7).for_each(|_| {
+        bench.delay(from(1));
+    });
+    let news = bench.run_to(4000);
+    let expected: Vec<_> = (0..7).map(|k| (1000 + u64::from(k) * 200, News::Released(k + 6))).collect();
+    assert_eq!(news, expected);
 }
 
 fn pressed(state: PoolState, suggested_concurrency: u32) -> PoolPressure {
