@@ -33,7 +33,7 @@ fn items(heading: &str, lead: &str) -> Vec<&'static str> {
 }
 
 fn item(flag: &Flag) -> String {
-    let value = flag.value.map_or_else(String::new, |value| format!(" Ar {}", value.to_lowercase()));
+    let value = flag.value.name().map_or_else(String::new, |value| format!(" Ar {}", value.to_lowercase()));
     match flag.short {
         Some(letter) => format!(".It Fl {letter} , Fl -{}{value}", flag.long),
         None => format!(".It Fl -{}{value}", flag.long),

@@ -4,9 +4,10 @@
 
 use std::ffi::OsString;
 
-use sluice_cli::ctl::{FLAGS, Face, WORDS_MAX};
+use sluice_cli::ctl::{Command, FLAGS, Face, WORDS_MAX};
 use sluice_cli::exit::Exit;
 use sluice_cli::flags::Usage;
+use sluice_cli::settings::{Kind, Reload};
 use sluice_unix::control::request;
 
 use crate::config::{ENVIRONMENT_PREFIX, SETTINGS};
@@ -22,47 +23,62 @@ pub const USAGE: Usage = Usage {
     operands: WORDS_MAX,
 };
 
-/// Runs `poolerd ctl` with these arguments, the word `ctl` left out. The environment variable
-/// `POOLERD_CONTROL_SOCKET` names the socket where no flag does.
-pub fn run<I>(arguments: I) -> Exit
-where
-    I: IntoIterator<Item = OsString>,
-    I::IntoIter: 'static,
-{
-    let face = Face { usage: USAGE, commands: commands(), socket: usual_socket(), line, columns };
-    sluice_cli::ctl::run(&face, arguments, request)
+/// Runs `poolerd ctl` with these arguments, the word `ctl` left out.
+pub fn run(arguments: Vec<OsString>) -> Exit {
+    sluice_cli::ctl::run(&face(), arguments, |name| std::env::var(name).ok(), request)
 }
 
-fn usual_socket() -> String {
-    let name = format!("{ENVIRONMENT_PREFIX}CONTROL_SOCKET");
-    let default = SETTINGS.row("control_socket").and_then(|row| row.default).unwrap_or_default();
-    std::env::var(name).unwrap_or_else(|_| default.to_owned())
+/// The face of `poolerd ctl`.
+pub(crate) fn face() -> Face {
+    Face { line, columns, ..Face::new(USAGE, commands(), SETTINGS, ENVIRONMENT_PREFIX) }
 }
 
 /// What can be asked, from the tables of commands.
-fn commands() -> String {
-    let mut text = String::from("Commands:\n");
-    let mut add = |name: String, doc: &str| text.push_str(&format!("  {name:24}  {doc}\n"));
+fn commands() -> Vec<Command> {
+    let mut commands = Vec::new();
     for command in COMMANDS {
-        let argument = match command.argument {
-            Argument::None => "",
-            Argument::Database => " DATABASE",
-            Argument::OptionalDatabase => " [DATABASE]",
-            Argument::Client => " ID",
-            Argument::Word(_) => " [MODE]",
-            Argument::Show => " WHAT",
-            Argument::Setting => " KEY=VALUE",
+        let name = command.name.to_lowercase();
+        let arguments = match command.argument {
+            Argument::None => Vec::new(),
+            Argument::Database => vec![argument("DATABASE", Vec::new())],
+            Argument::OptionalDatabase => vec![argument("[DATABASE]", Vec::new())],
+            Argument::Client => vec![argument("ID", Vec::new())],
+            Argument::Word(words) => {
+                vec![argument("[MODE]", words.iter().map(|word| word.to_lowercase()).collect())]
+            }
+            Argument::Setting => vec![argument("KEY=VALUE", settings())],
+            Argument::Show => {
+                commands.extend(SHOWS.iter().map(|show| Command {
+                    name: format!("{name} {}", show.name.to_lowercase()),
+                    arguments: Vec::new(),
+                    doc: show.doc.into(),
+                }));
+                continue;
+            }
         };
-        add(format!("{}{argument}", command.name.to_lowercase()), command.doc);
+        commands.push(Command { name, arguments, doc: command.doc.into() });
     }
-    for extra in EXTRAS {
-        add(extra.name.to_owned(), extra.doc);
-    }
-    text.push_str("\nWhat can be shown:\n");
-    for show in SHOWS {
-        text.push_str(&format!("  {:24}  {}\n", show.name.to_lowercase(), show.doc));
-    }
-    text
+    commands.extend(EXTRAS.iter().map(|extra| Command {
+        name: extra.name.to_owned(),
+        arguments: Vec::new(),
+        doc: extra.doc.into(),
+    }));
+    commands
+}
+
+fn argument(name: &str, words: Vec<String>) -> sluice_cli::ctl::Argument {
+    sluice_cli::ctl::Argument { name: name.to_owned(), words }
+}
+
+/// `KEY=` of every setting that a running poolerd changes, and `KEY=WORD` where it takes words.
+fn settings() -> Vec<String> {
+    let changeable = SETTINGS.0.iter().filter(|row| row.reload == Reload::Yes);
+    changeable
+        .flat_map(|row| match row.kind {
+            Kind::Enum(words) => words.iter().map(|word| format!("{}={word}", row.name)).collect(),
+            _ => vec![format!("{}=", row.name)],
+        })
+        .collect()
 }
 
 /// The command line of the console that these words stand for; the shell has taken their quotes off.
@@ -137,10 +153,25 @@ mod tests {
     }
 
     #[test]
-    fn help_names_every_command() {
-        let text = commands();
-        for name in COMMANDS.iter().map(|c| c.name).chain(SHOWS.iter().map(|s| s.name)) {
-            assert!(text.contains(&format!("\n  {}", name.to_lowercase())), "{name}");
+    fn every_command_and_everything_to_show_can_be_asked_for() {
+        let names: Vec<String> = commands().into_iter().map(|command| command.name).collect();
+        let shows = SHOWS.iter().map(|show| format!("show {}", show.name.to_lowercase()));
+        let others = COMMANDS.iter().filter(|command| command.argument != Argument::Show);
+        for name in others.map(|command| command.name.to_lowercase()).chain(shows) {
+            assert!(names.contains(&name), "{name}");
+        }
+    }
+
+    #[test]
+    fn settings_that_can_be_set_are_known() {
+        let words = settings();
+        for (word, known) in [
+            ("query_timeout=", true),
+            ("pool_mode=session", true),
+            ("pool_mode=", false),
+            ("listen_port=", false),
+        ] {
+            assert_eq!(words.iter().any(|one| one == word), known, "{word}");
         }
     }
 }

@@ -4,14 +4,15 @@
 
 use std::ffi::OsString;
 
-use sluice_cli::ctl::{FLAGS, Face, WORDS_MAX};
+use sluice_cli::ctl::{Argument, Command, FLAGS, Face, WORDS_MAX};
 use sluice_cli::exit::Exit;
 use sluice_cli::flags::Usage;
 use sluice_gateway::gate::{Gate as _, Verb};
+use sluice_gateway::route::DEFAULT;
 use sluice_gateway::shell;
 use sluice_unix::control::request;
 
-use crate::config::{ENVIRONMENT_PREFIX, SETTINGS};
+use crate::config::{ENVIRONMENT_PREFIX, SETTINGS, changeable};
 use crate::limiter::Limiter;
 
 /// The command line behind `throttle-proxy ctl`.
@@ -60,22 +61,15 @@ const COLUMNS: [&str; 24] = [
     "line",
 ];
 
-/// Runs `throttle-proxy ctl` with these arguments, the word `ctl` left out. The environment variable
-/// `THROTTLE_PROXY_CONTROL_SOCKET` names the socket where no flag does.
-pub fn run<I>(arguments: I) -> Exit
-where
-    I: IntoIterator<Item = OsString>,
-    I::IntoIter: 'static,
-{
-    let columns = |_: &str| COLUMNS.map(str::to_owned).to_vec();
-    let face = Face { usage: USAGE, commands: commands(), socket: usual_socket(), line, columns };
-    sluice_cli::ctl::run(&face, arguments, request)
+/// Runs `throttle-proxy ctl` with these arguments, the word `ctl` left out.
+pub fn run(arguments: Vec<OsString>) -> Exit {
+    sluice_cli::ctl::run(&face(), arguments, |name| std::env::var(name).ok(), request)
 }
 
-fn usual_socket() -> String {
-    let name = format!("{ENVIRONMENT_PREFIX}CONTROL_SOCKET");
-    let default = SETTINGS.row("control_socket").and_then(|row| row.default).unwrap_or_default();
-    std::env::var(name).unwrap_or_else(|_| default.to_owned())
+/// The face of `throttle-proxy ctl`.
+pub(crate) fn face() -> Face {
+    let columns = |_: &str| COLUMNS.map(str::to_owned).to_vec();
+    Face { line, columns, ..Face::new(USAGE, commands(), SETTINGS, ENVIRONMENT_PREFIX) }
 }
 
 /// Every command, in the order of the tables.
@@ -83,16 +77,35 @@ pub(crate) fn verbs() -> impl Iterator<Item = &'static Verb> {
     shell::VERBS.iter().chain(Limiter::VERBS)
 }
 
-fn commands() -> String {
-    let mut text = String::from("Commands:\n");
-    for verb in verbs() {
-        let name = format!("{} {}", verb.name, verb.arguments);
-        text.push_str(&format!("  {:24}  {}\n", name.trim_end(), verb.doc));
+/// What can be asked, from the tables of commands.
+fn commands() -> Vec<Command> {
+    let mut commands: Vec<Command> = verbs()
+        .map(|verb| Command {
+            name: verb.name.to_owned(),
+            arguments: verb.arguments.split_whitespace().map(argument).collect(),
+            doc: verb.doc.into(),
+        })
+        .collect();
+    for (short, name) in SHORT {
+        let meant = commands.iter().find(|command| command.name == name);
+        let arguments = meant.map_or_else(Vec::new, |command| command.arguments.clone());
+        commands.push(Command {
+            name: short.to_owned(),
+            arguments,
+            doc: format!("Short for {name}.").into(),
+        });
     }
-    for (short, command) in SHORT {
-        text.push_str(&format!("  {short:24}  Short for {command}.\n"));
-    }
-    text
+    commands
+}
+
+/// What is known of an argument; the routes of a running throttle-proxy are not, but for the one there always is.
+fn argument(name: &str) -> Argument {
+    let words = match name {
+        "ROUTE" => vec![DEFAULT.to_owned()],
+        "KEY" => changeable().map(|row| row.name.to_owned()).collect(),
+        _ => Vec::new(),
+    };
+    Argument { name: name.to_owned(), words }
 }
 
 /// The command that words stand for.
@@ -125,10 +138,19 @@ mod tests {
     }
 
     #[test]
-    fn help_names_every_command_once() {
-        let text = commands();
+    fn every_command_can_be_asked_for_once() {
+        let commands = commands();
         for verb in verbs() {
-            assert_eq!(text.matches(&format!("\n  {} ", verb.name)).count(), 1, "{}: {text}", verb.name);
+            assert_eq!(
+                commands.iter().filter(|command| command.name == verb.name).count(),
+                1,
+                "{}",
+                verb.name
+            );
         }
+        let set = commands.iter().find(|command| command.name == "limits set").unwrap();
+        let words: Vec<&[String]> = set.arguments.iter().map(|argument| &argument.words[..]).collect();
+        assert_eq!(words[0], ["default"]);
+        assert!(words[1].iter().any(|key| key == "queue_size") && words[2].is_empty());
     }
 }

@@ -13,6 +13,7 @@ use sluice_unix::log::{Format, Level, Log, Stderr};
 use sluice_unix::start::Logging;
 use sluice_wire::control::Row;
 
+use crate::config::command::VERSION;
 use crate::config::{Overrides, Snapshot};
 use crate::feeds::Feeds;
 use crate::limiter::Limiter;
@@ -43,13 +44,13 @@ struct Worker {
     stderr: Stderr,
 }
 
-/// Serves until a signal or a command ends it. `version` is told to the log.
+/// Serves until a signal or a command ends it.
 ///
 /// # Errors
 /// See [`Failure`]; nothing is left behind.
-pub fn run(options: Options, version: &str) -> Result<(), Failure> {
+pub fn run(options: Options) -> Result<(), Failure> {
     let mut worker = Worker::new(options)?;
-    worker.shell.announce(version);
+    worker.shell.announce(VERSION);
     worker.serve()
 }
 

@@ -31,7 +31,8 @@ fn items(lines: &[&'static str], lead: &str) -> Vec<&'static str> {
 
 fn flags(usage: &Usage) -> Vec<String> {
     let rows = usage.flags.iter().map(|flag| {
-        let value = flag.value.map_or_else(String::new, |value| format!(" Ar {}", value.to_lowercase()));
+        let value =
+            flag.value.name().map_or_else(String::new, |value| format!(" Ar {}", value.to_lowercase()));
         match flag.short {
             Some(letter) => format!(".It Fl {letter} , Fl -{}{value}", flag.long),
             None => format!(".It Fl -{}{value}", flag.long),

@@ -1,31 +1,42 @@
 //! Completion scripts for shells, made from the flags table. Operands complete as file names.
 
-use std::fmt::Write as _;
+use std::ffi::OsStr;
+use std::fmt::{self, Write as _};
 
 use crate::flags::Usage;
 use crate::settings::Table;
 
-/// A shell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shell {
+crate::words! {
+    /// A shell.
+    pub Shell,
     /// bash, with or without its completion package.
-    Bash,
+    Bash = "bash",
     /// zsh; the script is to be found as `_PROGRAM` on its fpath.
-    Zsh,
+    Zsh = "zsh",
     /// fish.
-    Fish,
+    Fish = "fish",
 }
 
+/// No such shell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoShell(String);
+
+impl fmt::Display for NoShell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no completions for {}, only for bash, zsh and fish", self.0)
+    }
+}
+
+impl std::error::Error for NoShell {}
+
 impl Shell {
-    /// The shell called so.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        match name {
-            "bash" => Some(Self::Bash),
-            "zsh" => Some(Self::Zsh),
-            "fish" => Some(Self::Fish),
-            _ => None,
-        }
+    /// The shell that the value of `--completions` names.
+    ///
+    /// # Errors
+    /// [`NoShell`].
+    pub fn of(name: &OsStr) -> Result<Self, NoShell> {
+        let name = name.to_string_lossy();
+        Self::from_word(&name).ok_or_else(|| NoShell(name.into_owned()))
     }
 }
 
@@ -56,7 +67,7 @@ pub fn complete_with(usage: &Usage, settings: Table, shell: Shell) -> String {
     let own = usage.flags.iter().map(|flag| Completed {
         short: flag.short,
         long: flag.long.to_owned(),
-        value: flag.value,
+        value: flag.value.name(),
         doc: flag.doc,
     });
     let settings = settings.0.iter().filter(|row| usage.flags.iter().all(|flag| flag.long != row.name));

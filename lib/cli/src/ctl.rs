@@ -3,6 +3,7 @@
 //! Programs get the JSON lines as they come; a person at a terminal gets a table. What differs between programs is in
 //! [`Face`]; how the socket is reached is the caller's business too, so nothing here opens one.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 
@@ -10,19 +11,20 @@ use serde_json::Value;
 use sluice_wire::control::{Answer, Reply, Request, Row};
 
 use crate::exit::Exit;
-use crate::flags::{Flag, Usage};
+use crate::flags::{Flag, Takes, Usage};
 use crate::help::{help, synopsis};
+use crate::settings::Table;
 
 /// The flags every `ctl` has.
 pub const FLAGS: &[Flag] = &[
     Flag {
         short: Some('s'),
         long: "socket",
-        value: Some("PATH"),
+        value: Takes::File("PATH"),
         doc: "Control socket, if it is not the usual one.",
     },
-    Flag { short: Some('j'), long: "json", value: None, doc: "JSON lines, at a terminal too." },
-    Flag { short: Some('h'), long: "help", value: None, doc: "Print this help and exit." },
+    Flag { short: Some('j'), long: "json", value: Takes::Nothing, doc: "JSON lines, at a terminal too." },
+    crate::daemon::HELP,
 ];
 
 /// Most words of a command.
@@ -33,14 +35,70 @@ pub const WORDS_MAX: usize = 8;
 pub struct Face {
     /// Its command line, with [`FLAGS`] and [`WORDS_MAX`].
     pub usage: Usage,
-    /// What can be asked, below the flags in the help.
-    pub commands: String,
-    /// The socket where no flag names one.
-    pub socket: String,
+    /// What can be asked.
+    pub commands: Vec<Command>,
+    /// The environment variable that names the socket where no flag does.
+    pub variable: String,
+    /// The socket where neither does.
+    pub socket: &'static str,
     /// The command line that words of the shell stand for; the shell has taken their quotes off.
     pub line: fn(&[&str]) -> String,
     /// The order in which a table shows the columns of the answer to a command line.
     pub columns: fn(&str) -> Vec<String>,
+}
+
+/// A command, as help and completions show it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// The words it begins with.
+    pub name: String,
+    /// What stands behind them.
+    pub arguments: Vec<Argument>,
+    /// What it does, in one line.
+    pub doc: Cow<'static, str>,
+}
+
+/// What stands behind the name of a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Argument {
+    /// What it is called in help; in brackets, if it may be left out.
+    pub name: String,
+    /// Words it may be, as far as they are known. One that ends in `=` goes on.
+    pub words: Vec<String>,
+}
+
+impl Argument {
+    /// An argument of which nothing is known.
+    #[must_use]
+    pub fn free(name: &str) -> Self {
+        Self { name: name.to_owned(), words: Vec::new() }
+    }
+}
+
+impl Face {
+    /// The face of a daemon whose settings name the socket, and whose environment variables begin with `prefix`.
+    #[must_use]
+    pub fn new(usage: Usage, commands: Vec<Command>, settings: Table, prefix: &str) -> Self {
+        Self {
+            usage,
+            commands,
+            variable: format!("{prefix}CONTROL_SOCKET"),
+            socket: settings.row("control_socket").and_then(|row| row.default).unwrap_or_default(),
+            line: |words| words.join(" "),
+            columns: |_| Vec::new(),
+        }
+    }
+
+    /// What can be asked, as help shows it below the flags.
+    fn commands(&self) -> String {
+        let mut text = String::from("Commands:\n");
+        for command in &self.commands {
+            let arguments = command.arguments.iter().map(|argument| format!(" {}", argument.name));
+            let name = format!("{}{}", command.name, arguments.collect::<String>());
+            text.push_str(&format!("  {name:24}  {}\n", command.doc));
+        }
+        text
+    }
 }
 
 /// How answers are shown.
@@ -52,12 +110,15 @@ enum Shape {
     Table,
 }
 
-/// Runs `ctl` with these arguments, the word `ctl` left out. `ask` sends a line to a socket and reads the lines of the
-/// answer. Blocks.
-pub fn run<I, A>(face: &Face, arguments: I, ask: impl FnOnce(&str, &[u8]) -> io::Result<A>) -> Exit
+/// Runs `ctl` with these arguments, the word `ctl` left out. `variable` reads the environment, `ask` sends a line to a socket
+/// and reads the lines of the answer. Blocks.
+pub fn run<A>(
+    face: &Face,
+    arguments: Vec<OsString>,
+    variable: impl FnOnce(&str) -> Option<String>,
+    ask: impl FnOnce(&str, &[u8]) -> io::Result<A>,
+) -> Exit
 where
-    I: IntoIterator<Item = OsString>,
-    I::IntoIter: 'static,
     A: Iterator<Item = io::Result<Vec<u8>>>,
 {
     let program = face.usage.program;
@@ -66,7 +127,7 @@ where
         Err(error) => return wrong_usage(face, &error.to_string()),
     };
     if given.has("help") {
-        let text = format!("{}\n{}", help(&face.usage), face.commands);
+        let text = format!("{}\n{}", help(&face.usage), face.commands());
         return written(program, io::stdout().write_all(text.as_bytes())).unwrap_or(Exit::Done);
     }
     let words: Option<Vec<&str>> = given.operands().iter().map(|word| word.to_str()).collect();
@@ -75,7 +136,7 @@ where
     };
     let socket = match given.value("socket") {
         Some(path) => path.to_string_lossy().into_owned(),
-        None => face.socket.clone(),
+        None => variable(&face.variable).unwrap_or_else(|| face.socket.to_owned()),
     };
     let command = (face.line)(&words);
     let mut asked = Vec::new();
@@ -84,7 +145,7 @@ where
         Ok(answers) => answers,
         Err(error) => {
             eprintln!("{program}: cannot ask {socket}: {error}");
-            if let Some(hint) = hint(program, &error) {
+            if let Some(hint) = hint(face, &error) {
                 eprintln!("{program}: {hint}");
             }
             return Exit::Temporary;
@@ -98,12 +159,12 @@ where
 }
 
 /// What may help where nobody can be asked.
-fn hint(program: &str, error: &io::Error) -> Option<String> {
+fn hint(face: &Face, error: &io::Error) -> Option<String> {
+    let program = face.usage.program;
     let daemon = program.split(' ').next().unwrap_or(program);
     match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-            let variable = daemon.to_uppercase().replace('-', "_");
-            Some(format!("is {daemon} running? --socket or {variable}_CONTROL_SOCKET names another socket"))
+            Some(format!("is {daemon} running? --socket or {} names another socket", face.variable))
         }
         io::ErrorKind::PermissionDenied => {
             Some(format!("it is for the user and the group that {daemon} runs as: be one of them"))

@@ -15,10 +15,48 @@ pub struct Flag {
     pub short: Option<char>,
     /// Its name, for `--name`.
     pub long: &'static str,
-    /// What its value is called in help, for a flag that takes one.
-    pub value: Option<&'static str>,
+    /// Its value.
+    pub value: Takes,
     /// One line for help and completions.
     pub doc: &'static str,
+}
+
+/// What a flag takes for a value, and what that is called in help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// There is none.
+    Nothing,
+    /// A text.
+    Text(&'static str),
+    /// One of these words.
+    Word(&'static str, &'static [&'static str]),
+    /// Some of these words, separated by commas.
+    Words(&'static str, &'static [&'static str]),
+    /// The name of a file.
+    File(&'static str),
+    /// The name of a file, or this word.
+    FileOr(&'static str, &'static str),
+    /// The name of a directory.
+    Directory(&'static str),
+    /// The name of a user of the system.
+    User(&'static str),
+}
+
+impl Takes {
+    /// What the value is called, if there is one.
+    #[must_use]
+    pub const fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Nothing => None,
+            Self::Text(name)
+            | Self::Word(name, _)
+            | Self::Words(name, _)
+            | Self::File(name)
+            | Self::FileOr(name, _)
+            | Self::Directory(name)
+            | Self::User(name) => Some(name),
+        }
+    }
 }
 
 /// The command line of a program.
@@ -107,8 +145,8 @@ impl Usage {
                 },
             };
             let value = match row.value {
-                Some(_) => parser.value().map_err(|_| UsageError::NoValue(row.long))?,
-                None => OsString::new(),
+                Takes::Nothing => OsString::new(),
+                _ => parser.value().map_err(|_| UsageError::NoValue(row.long))?,
             };
             given.flags.push((row.long, value));
         }
@@ -204,9 +242,9 @@ pub(crate) const SAMPLE: Usage = Usage {
     about: "A gate.",
     synopses: &["[flags] FILE", "ctl COMMAND"],
     flags: &[
-        Flag { short: Some('q'), long: "quiet", value: None, doc: "Say less." },
-        Flag { short: Some('u'), long: "user", value: Some("NAME"), doc: "Take a user's place." },
-        Flag { short: None, long: "test-config", value: None, doc: "Check the file." },
+        Flag { short: Some('q'), long: "quiet", value: Takes::Nothing, doc: "Say less." },
+        Flag { short: Some('u'), long: "user", value: Takes::User("NAME"), doc: "Take a user's place." },
+        Flag { short: None, long: "test-config", value: Takes::Nothing, doc: "Check the file." },
     ],
     operands: 1,
 };

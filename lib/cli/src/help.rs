@@ -43,7 +43,7 @@ pub fn synopsis(usage: &Usage) -> String {
 
 fn left(flag: &Flag) -> String {
     let short = flag.short.map_or_else(|| "    ".to_owned(), |letter| format!("-{letter}, "));
-    let value = flag.value.map_or_else(String::new, |value| format!(" {value}"));
+    let value = flag.value.name().map_or_else(String::new, |value| format!(" {value}"));
     format!("{short}--{}{value}", flag.long)
 }
 

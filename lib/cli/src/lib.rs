@@ -6,11 +6,13 @@
 
 pub mod complete;
 pub mod ctl;
+pub mod daemon;
 pub mod exit;
 pub mod field;
 pub mod flags;
 pub mod help;
 pub mod ini;
+pub mod load;
 pub mod nearest;
 pub mod settings;
 mod words;

@@ -1,6 +1,6 @@
 //! From arguments, environment and file to a [`Request`].
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use sluice_cli::complete::{Shell, complete};
@@ -63,8 +63,9 @@ where
     if flags.has("version") {
         return Ok(Command::Print(format!("{VERSION}\n")));
     }
-    if let Some(shell) = flags.value("completions") {
-        return Ok(Command::Print(complete(&USAGE, shell_of(shell)?)));
+    if let Some(name) = flags.value("completions") {
+        let shell = Shell::of(name).map_err(|error| ConfigError(error.to_string()))?;
+        return Ok(Command::Print(complete(&USAGE, shell)));
     }
     let mut values = Values::new(OPTIONS);
     if let Some(path) = flags.value("config") {
@@ -79,18 +80,6 @@ where
     check::request(&request)?;
     let request = Box::new(request);
     Ok(if flags.has("test-config") { Command::Check(request) } else { Command::Run(request) })
-}
-
-fn shell_of(name: &OsStr) -> Result<Shell, ConfigError> {
-    match name.to_str() {
-        Some("bash") => Ok(Shell::Bash),
-        Some("zsh") => Ok(Shell::Zsh),
-        Some("fish") => Ok(Shell::Fish),
-        _ => Err(ConfigError(format!(
-            "no completions for {}, only for bash, zsh and fish",
-            name.to_string_lossy()
-        ))),
-    }
 }
 
 fn action(flags: &Flags) -> Result<Action, ConfigError> {
@@ -143,11 +132,8 @@ fn of_file(values: &mut Values, path: &Path) -> Result<(), ConfigError> {
 }
 
 fn entry(values: &mut Values, key: &str, value: &str, place: &Place) -> Result<(), ConfigError> {
-    let Err(error) = values.set(key, value, Origin::File) else { return Ok(()) };
-    if ini::without_comment(value).any(|value| values.set(key, value, Origin::File).is_ok()) {
-        return Ok(());
-    }
-    Err(ConfigError(format!("{place}: {}", fault(key, value, &error))))
+    let set = values.set_from_file(key, value);
+    set.map(drop).map_err(|error| ConfigError(format!("{place}: {}", fault(key, value, &error))))
 }
 
 fn of_ini(error: &ini::IniError) -> String {

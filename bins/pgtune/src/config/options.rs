@@ -2,9 +2,11 @@
 //!
 //! [`COMMANDS`] are the few flags that are only flags: they choose what is done, not how.
 
-use sluice_cli::flags::{Flag, Usage};
+use sluice_cli::daemon::{COMPLETIONS, HELP, VERSION};
+use sluice_cli::flags::{Flag, Takes, Usage};
 use sluice_cli::settings::{Acted, Kind, Reload, Setting, Table};
 
+use super::How;
 use super::words::{ColorWhen, DbSize, Disk, Extra, Feature, Format, Os, Profile};
 
 /// What environment variables that set an option begin with.
@@ -188,25 +190,32 @@ const ROWS: &[Row] = &[
 
 /// Flags that choose what is done.
 const COMMANDS: &[Flag] = &[
-    flag(None, "diff", Some("FILE"), "Compare with a file, or with live: a running server."),
-    flag(None, "advise", None, "Advice from a running server."),
-    flag(None, "apply", Some("HOW"), "Change a server: alter-system or conf.d."),
-    flag(None, "undo", Some("FILE"), "Run an undo file."),
-    flag(None, "yes", None, "Do it; without, --apply and --undo only show what they would do."),
-    flag(Some('c'), "config", Some("FILE"), "Read section [pgtune] of a file."),
-    flag(Some('t'), "test-config", None, "Check flags, environment and file, and exit."),
-    flag(None, "completions", Some("SHELL"), "Print completions for bash, zsh or fish."),
-    flag(Some('V'), "version", None, "Print the version and exit."),
-    flag(Some('h'), "help", None, "Print this help and exit."),
+    flag(None, "diff", Takes::FileOr("FILE", "live"), "Compare with a file, or with live: a running server."),
+    flag(None, "advise", Takes::Nothing, "Advice from a running server."),
+    flag(None, "apply", Takes::Word("HOW", How::WORDS), "Change a server: alter-system or conf.d."),
+    flag(None, "undo", Takes::File("FILE"), "Run an undo file."),
+    flag(None, "yes", Takes::Nothing, "Do it; without, --apply and --undo only show what they would do."),
+    flag(Some('c'), "config", Takes::File("FILE"), "Read section [pgtune] of a file."),
+    flag(Some('t'), "test-config", Takes::Nothing, "Check flags, environment and file, and exit."),
+    COMPLETIONS,
+    VERSION,
+    HELP,
 ];
 
-const fn flag(
-    short: Option<char>,
-    long: &'static str,
-    value: Option<&'static str>,
-    doc: &'static str,
-) -> Flag {
+const fn flag(short: Option<char>, long: &'static str, value: Takes, doc: &'static str) -> Flag {
     Flag { short, long, value, doc }
+}
+
+/// What a row's flag takes: the kind knows words, and what a text is called tells whether it names a file or a directory.
+const fn takes(row: &Row) -> Takes {
+    let Some(name) = row.value else { return Takes::Nothing };
+    match (row.kind, name.as_bytes(), row.long.as_bytes()) {
+        (Kind::Enum(words), ..) => Takes::Word(name, words),
+        (Kind::Words(words), ..) => Takes::Words(name, words),
+        (Kind::Text, b"FILE", _) => Takes::File(name),
+        (Kind::Text, b"DIR", _) | (Kind::Text, _, [.., b'd', b'i', b'r']) => Takes::Directory(name),
+        _ => Takes::Text(name),
+    }
 }
 
 const FLAGS: [Flag; ROWS.len() + COMMANDS.len()] = {
@@ -215,7 +224,7 @@ const FLAGS: [Flag; ROWS.len() + COMMANDS.len()] = {
     while n < flags.len() {
         flags[n] = if n < ROWS.len() {
             let row = &ROWS[n];
-            flag(row.short, row.long, row.value, row.doc)
+            flag(row.short, row.long, takes(row), row.doc)
         } else {
             COMMANDS[n - ROWS.len()]
         };

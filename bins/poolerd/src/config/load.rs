@@ -5,11 +5,12 @@ use std::fmt;
 use std::path::Path;
 
 use sluice_cli::ini::{self, Ini, IniError, Item, Place};
+use sluice_cli::load::{Misfit, Overrides, Written, comment_warning, shorten};
 use sluice_cli::nearest::nearest;
-use sluice_cli::settings::{Acted, Origin, Reload, SetError, Values};
+use sluice_cli::settings::{Origin, SetError};
 
 use super::entries::{self, EntryError, WILDCARD};
-use super::table::{Global, SETTINGS};
+use super::table::Global;
 use super::{Secrets, Severity, Snapshot, Warning, check, userlist};
 
 /// What environment variables that set a key begin with.
@@ -19,18 +20,6 @@ const SECTIONS: &[&str] = &["pgbouncer", "databases", "users", "peers"];
 /// What keys of `[databases]` are called in `[pgbouncer]`.
 const ELSEWHERE: [(&str, &str); 2] =
     [("pool_size", "default_pool_size"), ("reserve_pool", "reserve_pool_size")];
-/// Longest value an error quotes, in characters.
-const QUOTED: usize = 100;
-
-/// Settings that beat those of the file.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Overrides {
-    /// Environment variables; those not beginning with [`ENVIRONMENT_PREFIX`] are passed over.
-    pub environment: Vec<(String, String)>,
-    /// Keys that flags set, with their values. They beat the environment.
-    pub flags: Vec<(&'static str, String)>,
-}
-
 /// A configuration that cannot be used. Whoever wrote it is at fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
@@ -87,13 +76,8 @@ impl Snapshot {
     }
 
     fn keep_fixed(&mut self, running: &Self) {
-        for row in SETTINGS.0.iter().filter(|row| row.reload == Reload::No) {
-            if self.values.value(row.name) != running.values.value(row.name) {
-                let message = format!("{} has changed, which has no effect before a restart", row.name);
-                self.warnings.push(Warning { severity: Severity::Warning, place: None, message });
-            }
-            self.values.copy(row.name, &running.values);
-        }
+        let warn = |message| Warning { severity: Severity::Warning, place: None, message };
+        self.warnings.extend(self.values.keep_fixed(&running.values).into_iter().map(warn));
         self.global = Global::from_values(&self.values);
     }
 }
@@ -141,8 +125,8 @@ fn build(path: &Path, lines: Ini, overrides: &Overrides) -> Result<Snapshot, Con
     if !loader.begun {
         return Err(at_file(path, format!("no section [pgbouncer] in {}", path.display())));
     }
-    loader.environment(&overrides.environment)?;
-    loader.flags(&overrides.flags)?;
+    loader.environment(overrides)?;
+    loader.flags(overrides)?;
     check::global(&loader.snapshot.values).map_err(|message| match &loader.auth_type {
         Some(place) => at(place, format!("{message} ({place})")),
         None => at_file(path, message),
@@ -197,11 +181,14 @@ impl Loader {
             self.auth_type = Some(place.clone());
         }
         let values = &mut self.snapshot.values;
-        let Err(mut error) = values.set(key, value, Origin::File) else { return Ok(()) };
-        if ini::without_comment(value).any(|value| values.set(key, value, Origin::File).is_ok()) {
-            self.warn_comment(key, place);
-            return Ok(());
-        }
+        let mut error = match values.set_from_file(key, value) {
+            Ok(Written::Whole) => return Ok(()),
+            Ok(Written::BeforeComment) => {
+                self.warn(place, &comment_warning(key));
+                return Ok(());
+            }
+            Err(error) => error,
+        };
         if let SetError::Unknown(near) = &mut error
             && let Some((_, meant)) = ELSEWHERE.iter().find(|(name, _)| *name == key)
         {
@@ -223,7 +210,7 @@ impl Loader {
     ) -> Result<(), ConfigError> {
         let Err(error) = self.add(section, name, text, place) else { return Ok(()) };
         if ini::without_comment(text).any(|text| self.add(section, name, text, place).is_ok()) {
-            self.warn_comment(name, place);
+            self.warn(place, &comment_warning(name));
             return Ok(());
         }
         Err(at(place, format!("{error} ({place})")))
@@ -262,40 +249,24 @@ impl Loader {
         Ok(())
     }
 
-    fn environment(&mut self, variables: &[(String, String)]) -> Result<(), ConfigError> {
-        for (variable, value) in variables {
-            let Some(name) = variable.strip_prefix(ENVIRONMENT_PREFIX) else { continue };
-            let key = name.to_ascii_lowercase();
-            match self.snapshot.values.set(&key, value, Origin::Environment) {
-                Ok(()) => {}
-                // Not an error: orchestrators put variables of such names (POOLERD_PORT) there unasked.
-                Err(SetError::Unknown(near)) => {
-                    let near = near.map(|near| format!(", the nearest is {near}")).unwrap_or_default();
-                    let message = format!("environment variable {variable} names no setting{near}");
-                    self.snapshot.warnings.push(Warning {
-                        severity: Severity::Warning,
-                        place: None,
-                        message,
-                    });
-                }
-                Err(error) => {
-                    let whose = format!(" in environment variable {variable}");
-                    let message = super::show::describe(&key, &shorten(value), &error, &whose);
-                    return Err(ConfigError { file: variable.clone(), line: 0, message });
-                }
-            }
-        }
+    fn environment(&mut self, overrides: &Overrides) -> Result<(), ConfigError> {
+        let set = self.snapshot.values.set_from_environment(overrides.variables(ENVIRONMENT_PREFIX));
+        let warnings = set.map_err(|Misfit { source, key, value, error }| {
+            let whose = format!(" in environment variable {source}");
+            let message = super::show::describe(&key, &value, &error, &whose);
+            ConfigError { file: source, line: 0, message }
+        })?;
+        let warn = |message| Warning { severity: Severity::Warning, place: None, message };
+        self.snapshot.warnings.extend(warnings.into_iter().map(warn));
         Ok(())
     }
 
-    fn flags(&mut self, flags: &[(&'static str, String)]) -> Result<(), ConfigError> {
-        for (key, value) in flags {
-            self.snapshot.values.set(key, value, Origin::Flag).map_err(|error| {
-                let message = super::show::describe(key, &shorten(value), &error, " in a flag");
-                ConfigError { file: format!("--{key}"), line: 0, message }
-            })?;
-        }
-        Ok(())
+    fn flags(&mut self, overrides: &Overrides) -> Result<(), ConfigError> {
+        let set = self.snapshot.values.set_from_flags(&overrides.flags);
+        set.map_err(|Misfit { source, key, value, error }| {
+            let message = super::show::describe(&key, &value, &error, " in a flag");
+            ConfigError { file: format!("--{source}"), line: 0, message }
+        })
     }
 
     fn finish(mut self) -> Snapshot {
@@ -325,8 +296,7 @@ impl Loader {
     }
 
     fn warn_idle(&mut self) {
-        let set = set_keys(&self.snapshot.values);
-        let keys: BTreeSet<&str> = set.chain(self.idle.iter().copied()).collect();
+        let keys: BTreeSet<&str> = self.snapshot.values.idle().chain(self.idle.iter().copied()).collect();
         for key in keys {
             let global = &self.snapshot.global;
             let effect = match key {
@@ -349,13 +319,6 @@ impl Loader {
         }
     }
 
-    fn warn_comment(&mut self, key: &str, place: &Place) {
-        self.warn(
-            place,
-            &format!("the value of {key} ends before a comment: comments need a line of their own"),
-        );
-    }
-
     fn warn(&mut self, place: &Place, message: &str) {
         let place = Some((place.file.display().to_string(), place.line));
         self.snapshot.warnings.push(Warning {
@@ -364,13 +327,6 @@ impl Loader {
             message: message.to_owned(),
         });
     }
-}
-
-/// Keys that were set and that this version does not act on.
-fn set_keys(values: &Values) -> impl Iterator<Item = &'static str> {
-    let set =
-        values.iter().filter(|(row, _, origin)| row.acted == Acted::NotYet && *origin != Origin::Default);
-    set.map(|(row, ..)| row.name)
 }
 
 /// Keys of a database that were set and that this version does not act on.
@@ -404,13 +360,6 @@ fn at(place: &Place, message: String) -> ConfigError {
 
 fn at_file(path: &Path, message: String) -> ConfigError {
     at(&Place::of_file(path), message)
-}
-
-fn shorten(text: &str) -> String {
-    if text.chars().count() <= QUOTED {
-        return text.to_owned();
-    }
-    text.chars().take(QUOTED).chain("...".chars()).collect()
 }
 
 #[cfg(test)]

@@ -22,8 +22,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub use database::{Database, Host, Password, UserOptions};
-pub use load::{ConfigError, ENVIRONMENT_PREFIX, Overrides, load, parse};
+pub use load::{ConfigError, ENVIRONMENT_PREFIX, load, parse};
 pub use show::Shown;
+pub use sluice_cli::load::Overrides;
 pub use sluice_wire::pg::scram::{ScramSecret, Secret};
 pub use table::{Global, SETTINGS};
 pub use types::{AuthType, CheckQuery, LoadBalance, LogFormat, OnClientLoss, PoolMode};

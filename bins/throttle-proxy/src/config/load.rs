@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use sluice_cli::ini::{Fault, Ini, IniError, Item, Place, without_comment};
+use sluice_cli::ini::{Fault, Ini, IniError, Item, Place};
+use sluice_cli::load::{Misfit, Overrides, Variable, Written, comment_warning, shorten};
 use sluice_cli::nearest::nearest;
-use sluice_cli::settings::{Acted, Origin, Reload, SetError, Values};
+use sluice_cli::settings::{SetError, Values};
 use sluice_gateway::gate::RouteId;
 use sluice_gateway::route::{DEFAULT, Route};
 
@@ -24,18 +25,6 @@ pub const MAX_CONCURRENT: &str = "MAX_CONCURRENT_DB_REQUESTS";
 
 /// Most `[route NAME]` and `[limit NAME]` sections, of each kind.
 pub(super) const SECTIONS_MAX: usize = 256;
-
-/// Longest value an error quotes, in characters.
-const QUOTED: usize = 100;
-
-/// Settings that beat those of the file.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Overrides {
-    /// Environment variables; others than ours are passed over.
-    pub environment: Vec<(String, String)>,
-    /// Keys that flags set, with their values. They beat the environment.
-    pub flags: Vec<(&'static str, String)>,
-}
 
 /// A configuration that cannot be used. Whoever wrote it is at fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,12 +71,7 @@ impl Snapshot {
     pub fn reload(&self, overrides: &Overrides) -> Result<Self, ConfigError> {
         let path = Some(self.path.as_path()).filter(|path| !path.as_os_str().is_empty());
         let mut next = load(path, overrides)?;
-        for row in SETTINGS.0.iter().filter(|row| row.reload == Reload::No) {
-            if next.values.value(row.name) != self.values.value(row.name) {
-                next.warnings.push(format!("{} has changed, which has no effect before a restart", row.name));
-            }
-            next.values.copy(row.name, &self.values);
-        }
+        next.warnings.extend(next.values.keep_fixed(&self.values));
         next.global = Global::from_values(&next.values);
         Ok(next)
     }
@@ -134,8 +118,8 @@ fn build(path: &Path, lines: Ini, overrides: &Overrides) -> Result<Snapshot, Con
             Item::Entry { key, value } => loader.entry(key, value, line.place)?,
         }
     }
-    loader.environment(&overrides.environment)?;
-    loader.flags(&overrides.flags)?;
+    loader.environment(overrides)?;
+    loader.flags(overrides)?;
     check::global(&loader.values).map_err(|(key, message)| {
         let place = loader.places.get(key).map(|place| format!(" ({place})"));
         ConfigError(format!("{message}{}", place.unwrap_or_default()))
@@ -204,50 +188,28 @@ impl Loader {
         })
     }
 
-    fn environment(&mut self, variables: &[(String, String)]) -> Result<(), ConfigError> {
-        let ours = variables.iter().filter_map(|(variable, value)| {
-            let key = variable.strip_prefix(ENVIRONMENT_PREFIX).map(str::to_ascii_lowercase);
-            Some((variable, key?, value))
-        });
-        let shared = variables.iter().filter(|(variable, _)| variable == MAX_CONCURRENT);
-        let shared = shared.map(|(variable, value)| (variable, "max_in_flight".to_owned(), value));
+    fn environment(&mut self, overrides: &Overrides) -> Result<(), ConfigError> {
+        let shared = overrides.environment.iter().filter(|(name, _)| name == MAX_CONCURRENT);
+        let shared = shared.map(|(name, value)| Variable { name, key: "max_in_flight".to_owned(), value });
         // Ours beat the one that others read too.
-        for (variable, key, value) in shared.chain(ours) {
-            match self.values.set(&key, value, Origin::Environment) {
-                Ok(()) => {}
-                // Not an error: orchestrators put variables of such names there unasked.
-                Err(SetError::Unknown(near)) => {
-                    let near = near.map(|near| format!(", the nearest is {near}")).unwrap_or_default();
-                    self.warnings.push(format!("environment variable {variable} names no setting{near}"));
-                }
-                Err(error) => {
-                    let message = describe(&key, &shorten(value), &error);
-                    return Err(ConfigError(format!("{message} (environment variable {variable})")));
-                }
-            }
-        }
+        let set = self.values.set_from_environment(shared.chain(overrides.variables(ENVIRONMENT_PREFIX)));
+        self.warnings.extend(set.map_err(|Misfit { source, key, value, error }| {
+            ConfigError(format!("{} (environment variable {source})", describe(&key, &value, &error)))
+        })?);
         Ok(())
     }
 
-    fn flags(&mut self, flags: &[(&'static str, String)]) -> Result<(), ConfigError> {
-        for (key, value) in flags {
-            self.values.set(key, value, Origin::Flag).map_err(|error| {
-                let message = describe(key, &shorten(value), &error);
-                ConfigError(format!("{message} (flag --{})", key.replace('_', "-")))
-            })?;
-        }
-        Ok(())
+    fn flags(&mut self, overrides: &Overrides) -> Result<(), ConfigError> {
+        let set = self.values.set_from_flags(&overrides.flags);
+        set.map_err(|Misfit { source, key, value, error }| {
+            ConfigError(format!("{} (flag --{source})", describe(&key, &value, &error)))
+        })
     }
 
     fn finish(mut self, path: &Path) -> Result<Snapshot, ConfigError> {
         let global = Global::from_values(&self.values);
         self.warnings.extend(check::warnings(&self.values));
-        let idle = self
-            .values
-            .iter()
-            .filter(|(row, _, origin)| row.acted == Acted::NotYet && *origin != Origin::Default);
-        let idle: Vec<String> =
-            idle.map(|(row, ..)| format!("{} is set but has no effect yet", row.name)).collect();
+        let idle = self.values.idle().map(|key| format!("{key} is set but has no effect yet"));
         self.warnings.extend(idle);
         let mut policies = vec![route(DEFAULT, &self.values)];
         let mut routes = Vec::new();
@@ -370,13 +332,10 @@ fn set(
     warnings: &mut Vec<String>,
     place: &Place,
 ) -> Result<(), SetError> {
-    let Err(error) = values.set(key, value, Origin::File) else { return Ok(()) };
-    if without_comment(value).any(|value| values.set(key, value, Origin::File).is_ok()) {
-        let message = format!("the value of {key} ends before a comment: comments need a line of their own");
-        warnings.push(format!("{message} ({place})"));
-        return Ok(());
+    if values.set_from_file(key, value)? == Written::BeforeComment {
+        warnings.push(format!("{} ({place})", comment_warning(key)));
     }
-    Err(error)
+    Ok(())
 }
 
 fn of_ini(error: &IniError) -> ConfigError {
@@ -393,11 +352,4 @@ fn of_ini(error: &IniError) -> ConfigError {
 
 fn at(place: &Place, message: &str) -> ConfigError {
     ConfigError(format!("{message} ({place})"))
-}
-
-fn shorten(text: &str) -> String {
-    if text.chars().count() <= QUOTED {
-        return text.to_owned();
-    }
-    text.chars().take(QUOTED).chain("...".chars()).collect()
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sluice_cli::settings::{Origin, SetError, Values};
+use sluice_cli::settings::{Origin, Reload, SetError, Setting, Values};
 use sluice_gateway::gate::RouteId;
 use sluice_policy::window::Rate;
 
@@ -78,16 +78,18 @@ pub(super) fn limit(name: &str, key: KeySpec, routes: Vec<RouteId>, values: &Val
     }
 }
 
+/// Settings of a route that a running throttle-proxy changes.
+pub fn changeable() -> impl Iterator<Item = &'static Setting> {
+    SETTINGS.0.iter().filter(|row| row.also_in.contains(&"route") && row.reload == Reload::Yes)
+}
+
 /// The route's policy with one key changed, as the command `set` asks.
 ///
 /// # Errors
 /// What is wrong with the key or the value.
 pub fn changed_route(running: &RoutePolicy, key: &str, value: &str) -> Result<RoutePolicy, String> {
     let key = super::load::canonical(key);
-    let changeable = |row: &&&'static sluice_cli::settings::Setting| {
-        row.also_in.contains(&"route") && row.reload == sluice_cli::settings::Reload::Yes
-    };
-    if SETTINGS.row(key).is_some_and(|row| !changeable(&&row)) {
+    if SETTINGS.row(key).is_some() && changeable().all(|row| row.name != key) {
         return Err(format!("{key} is not a setting of a route that can be changed"));
     }
     let mut values = running.values.clone();

@@ -450,7 +450,7 @@ fn no_input_does_harm() {
         let mut bytes = good.clone().into_bytes();
         mutate(&mut rng, &mut bytes);
         if let Ok(snapshot) = read(&bytes) {
-            assert_eq!(snapshot.shown().len(), SETTINGS.0.len());
+            assert_eq!(snapshot.shown().len(), crate::config::SETTINGS.0.len());
         }
     }
 }
