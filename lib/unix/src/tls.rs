@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{ClientConfig, UnbufferedClientConnection, WebPkiServerVerifier};
+use rustls::client::{ClientConfig, UnbufferedClientConnection, VerifierBuilderError, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
@@ -42,6 +42,8 @@ pub enum SetupError {
     Key(PathBuf, String),
     /// The name of the server is none.
     Name(String),
+    /// The certificates to trust are of no use.
+    Roots(String),
     /// There is nothing to trust: the system has no certificates where they are looked for.
     NoRoots,
 }
@@ -53,6 +55,7 @@ impl fmt::Display for SetupError {
             Self::NoCertificate(path) => write!(f, "{} holds no certificate", path.display()),
             Self::Key(path, why) => write!(f, "cannot use the key {}: {why}", path.display()),
             Self::Name(name) => write!(f, "\"{name}\" is no name of a server"),
+            Self::Roots(why) => write!(f, "cannot use the certificates to trust: {why}"),
             Self::NoRoots => f.write_str("the system's certificates are not where they are looked for"),
         }
     }
@@ -167,32 +170,18 @@ impl Connector {
     /// [`SetupError`].
     pub fn new(roots: Option<&Path>, verify: Verify, protocol: Option<&[u8]>) -> Result<Self, SetupError> {
         let provider = Arc::new(ring::default_provider());
-        let store = match (roots, verify) {
-            (Some(path), _) => roots_of(path)?,
-            (None, Verify::Nothing) => RootCertStore::empty(),
+        let roots = match (roots, verify) {
+            (Some(path), _) => certificates(path)?,
+            (None, Verify::Nothing) => Vec::new(),
             (None, _) => system_roots()?,
         };
-        let unusable = |error: &dyn fmt::Display| {
-            SetupError::File(roots.unwrap_or(Path::new("")).to_owned(), error.to_string())
-        };
+        let unusable = |error: &dyn fmt::Display| SetupError::Roots(error.to_string());
         let builder =
             ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
         let builder = builder.map_err(|error| unusable(&error))?;
-        let mut config = match verify {
-            Verify::Name => builder.with_root_certificates(store).with_no_client_auth(),
-            Verify::Chain => {
-                let inner =
-                    WebPkiServerVerifier::builder_with_provider(Arc::new(store), Arc::clone(&provider))
-                        .build();
-                let inner = inner.map_err(|error| unusable(&error))?;
-                let verifier = Arc::new(Lenient { inner: Some(inner), provider });
-                builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()
-            }
-            Verify::Nothing => {
-                let verifier = Arc::new(Lenient { inner: None, provider });
-                builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()
-            }
-        };
+        let trust = Trust::new(roots, verify, provider).map_err(|error| unusable(&error))?;
+        let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(trust));
+        let mut config = builder.with_no_client_auth();
         config.alpn_protocols = protocol.map(<[u8]>::to_vec).into_iter().collect();
         Ok(Self(Arc::new(config)))
     }
@@ -227,15 +216,37 @@ fn is_for(key: &CertifiedKey, name: &ServerName<'_>) -> bool {
     parsed.is_some_and(|cert| rustls::client::verify_server_name(&cert, name).is_ok())
 }
 
-/// Accepts certificates for other names, or all of them; signatures are checked always.
+/// What is trusted of servers. Signatures are checked always.
 #[derive(Debug)]
-struct Lenient {
-    /// Checks the chain.
+struct Trust {
+    /// Checks the chain and the name; `None` where nothing of a certificate has to hold.
     inner: Option<Arc<WebPkiServerVerifier>>,
+    /// The roots themselves.
+    roots: Vec<CertificateDer<'static>>,
+    verify: Verify,
     provider: Arc<CryptoProvider>,
 }
 
-impl ServerCertVerifier for Lenient {
+impl Trust {
+    fn new(
+        roots: Vec<CertificateDer<'static>>,
+        verify: Verify,
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Self, VerifierBuilderError> {
+        let inner = match verify {
+            Verify::Nothing => None,
+            Verify::Name | Verify::Chain => {
+                let mut store = RootCertStore::empty();
+                store.add_parsable_certificates(roots.iter().cloned());
+                let store = Arc::new(store);
+                Some(WebPkiServerVerifier::builder_with_provider(store, Arc::clone(&provider)).build()?)
+            }
+        };
+        Ok(Self { inner, roots, verify, provider })
+    }
+}
+
+impl ServerCertVerifier for Trust {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -244,11 +255,23 @@ impl ServerCertVerifier for Lenient {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        use rustls::CertificateError::{NotValidForName, NotValidForNameContext};
+        use rustls::CertificateError::{NotValidForName, NotValidForNameContext, Other};
+        use rustls::Error::InvalidCertificate;
         let Some(inner) = &self.inner else { return Ok(ServerCertVerified::assertion()) };
-        // The name is looked at last: whoever fails by it alone has passed everything else.
         match inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
-            Err(rustls::Error::InvalidCertificate(NotValidForName | NotValidForNameContext { .. })) => {
+            // The name is looked at last: whoever fails by it alone has passed everything else.
+            Err(InvalidCertificate(NotValidForName | NotValidForNameContext { .. }))
+                if self.verify == Verify::Chain =>
+            {
+                Ok(ServerCertVerified::assertion())
+            }
+            // A certificate that signed itself, and is trusted by itself, says as a rule that it is an authority, which
+            // rustls takes from no server. OpenSSL does. Its dates have been looked at before that.
+            Err(InvalidCertificate(Other(_))) if self.roots.iter().any(|root| root == end_entity) => {
+                if self.verify == Verify::Name {
+                    let parsed = ParsedCertificate::try_from(end_entity)?;
+                    rustls::client::verify_server_name(&parsed, server_name)?;
+                }
                 Ok(ServerCertVerified::assertion())
             }
             other => other,
@@ -304,15 +327,9 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, SetupError>
     if found.is_empty() { Err(SetupError::NoCertificate(path.to_owned())) } else { Ok(found) }
 }
 
-fn roots_of(path: &Path) -> Result<RootCertStore, SetupError> {
-    let mut store = RootCertStore::empty();
-    let (added, _) = store.add_parsable_certificates(certificates(path)?);
-    if added == 0 { Err(SetupError::NoCertificate(path.to_owned())) } else { Ok(store) }
-}
-
-fn system_roots() -> Result<RootCertStore, SetupError> {
+fn system_roots() -> Result<Vec<CertificateDer<'static>>, SetupError> {
     let place = SYSTEM_ROOTS.iter().map(Path::new).find(|path| path.exists());
-    roots_of(place.ok_or(SetupError::NoRoots)?)
+    certificates(place.ok_or(SetupError::NoRoots)?)
 }
 
 /// What went wrong with a PEM file, without anything of its content.

@@ -21,7 +21,11 @@ fn acceptor(names: &[&str]) -> Acceptor {
 }
 
 fn connector(verify: Verify) -> Connector {
-    Connector::new(Some(&file("ca.pem")), verify, Some(b"http/1.1")).unwrap()
+    trusting("ca", verify)
+}
+
+fn trusting(root: &str, verify: Verify) -> Connector {
+    Connector::new(Some(&file(&format!("{root}.pem"))), verify, Some(b"http/1.1")).unwrap()
 }
 
 struct Pair {
@@ -174,6 +178,27 @@ fn how_much_is_verified_is_a_choice() {
             assert!(matches!(TlsError::of(&error), Some(TlsError::Certificate(_))), "{error}");
             // The alert has told the server.
             assert!(server.is_err());
+        }
+    }
+}
+
+#[test]
+fn a_certificate_that_signed_itself_is_its_own_root() {
+    let cases = [
+        (Verify::Name, "own", "own", "a.test", true),
+        (Verify::Name, "own", "own", "b.test", false),
+        (Verify::Chain, "own", "own", "b.test", true),
+        (Verify::Name, "ca", "own", "a.test", false),
+        (Verify::Chain, "ca", "own", "a.test", false),
+        (Verify::Name, "old", "old", "a.test", false),
+        (Verify::Chain, "old", "old", "a.test", false),
+    ];
+    for (verify, root, name, host, good) in cases {
+        let mut pair = Pair::new(&acceptor(&[name]), &trusting(root, verify), host);
+        let (client, _) = pair.shake();
+        assert_eq!(client.is_ok(), good, "{verify:?} {name} as {host} by {root}");
+        if let Err(error) = client {
+            assert!(matches!(TlsError::of(&error), Some(TlsError::Certificate(_))), "{error}");
         }
     }
 }
