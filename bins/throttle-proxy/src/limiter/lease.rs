@@ -30,7 +30,7 @@ pub const RETURNED_MAX: usize = 1000;
 /// The name of a slot on the other side: the request that brought it, and its number in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SlotName {
-    /// Counts the requests of this instance and route.
+    /// The request of this instance; no two have the same number, whatever their route.
     pub request: u64,
     /// 1 to the number of slots.
     pub number: u32,
@@ -62,7 +62,13 @@ pub struct LeaseRequest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Idle,
-    Asked { request: u64, sent: Instant },
+    /// Under these numbers: what comes back was counted by them.
+    Asked {
+        request: u64,
+        sent: Instant,
+        rate: Rate,
+        lease: Duration,
+    },
 }
 
 #[derive(Debug)]
@@ -73,7 +79,6 @@ pub(super) struct Lease {
     /// Soonest to spend first.
     slots: VecDeque<Slot>,
     returned: Vec<SlotName>,
-    requests: u64,
     /// No request before this moment.
     not_before: Option<Instant>,
     /// The other side has none before this moment.
@@ -105,7 +110,6 @@ impl Lease {
             state: State::Idle,
             slots: VecDeque::new(),
             returned: Vec::new(),
-            requests: 0,
             not_before: None,
             none_until: None,
             failed: false,
@@ -115,8 +119,13 @@ impl Lease {
         }
     }
 
-    /// Takes on another's numbers.
+    /// Takes on another's numbers. Slots leased under another rate are given back: together with those of the new one
+    /// they could be more than it allows.
     pub(super) fn set(&mut self, next: Self) {
+        if next.rate != self.rate {
+            let names = self.slots.drain(..).map(|slot| slot.name);
+            self.returned.extend(names.take(RETURNED_MAX.saturating_sub(self.returned.len())));
+        }
         (self.rate, self.policy) = (next.rate, next.policy);
     }
 
@@ -170,8 +179,8 @@ impl Lease {
         }
     }
 
-    /// The request to send now, if one is due; `queued` wait already.
-    pub(super) fn request(&mut self, queued: usize, now: Instant) -> Option<LeaseRequest> {
+    /// The request to send now, if one is due, under the number `number`; `queued` wait already.
+    pub(super) fn request(&mut self, number: u64, queued: usize, now: Instant) -> Option<LeaseRequest> {
         self.drop_old(now);
         self.count(now);
         let due = self.state == State::Idle && self.not_before.is_none_or(|at| at <= now);
@@ -183,32 +192,40 @@ impl Lease {
         }
         let most = (self.rate.events / 4).max(1);
         let wanted = u32::try_from(wanted).unwrap_or(u32::MAX).min(most);
-        self.requests += 1;
-        self.state = State::Asked { request: self.requests, sent: now };
+        let (rate, lease) = (self.rate, self.policy.lease);
+        self.state = State::Asked { request: number, sent: now, rate, lease };
         self.not_before = None;
         Some(LeaseRequest {
-            request: self.requests,
+            request: number,
             wanted,
             returned: std::mem::take(&mut self.returned),
-            events: self.rate.events,
-            window: self.rate.window,
-            lease: self.policy.lease,
+            events: rate.events,
+            window: rate.window,
+            lease,
         })
     }
 
     /// The answer to a request: so many slots, or none and how long until one becomes free. Returns whether the other
-    /// side was thought lost. A late answer brings nothing: its slots are old, and their names are given back.
+    /// side was thought lost. A late answer brings nothing, nor does one to a question under another rate: its slots are
+    /// old, and their names are given back.
     pub(super) fn granted(&mut self, request: u64, slots: u32, next_free: Duration, now: Instant) -> bool {
-        let names = (1..=slots.min(self.rate.events)).map(|number| SlotName { request, number });
-        let sent = match self.state {
-            State::Asked { request: asked, sent } if asked == request => sent,
-            _ => {
-                self.returned.extend(names.take(RETURNED_MAX.saturating_sub(self.returned.len())));
-                return false;
+        let names = (1..=slots).map(|number| SlotName { request, number });
+        let asked = match self.state {
+            State::Asked { request: asked, sent, rate, lease } if asked == request => {
+                Some((sent, rate, lease))
             }
+            _ => None,
         };
-        let until = sent + self.policy.lease;
-        self.slots.extend(names.map(|name| Slot { name, until }));
+        match asked {
+            Some((sent, rate, lease)) if rate == self.rate => {
+                let until = sent + lease;
+                self.slots.extend(names.take(rate.events as usize).map(|name| Slot { name, until }));
+            }
+            _ => self.returned.extend(names.take(RETURNED_MAX.saturating_sub(self.returned.len()))),
+        }
+        if asked.is_none() {
+            return false;
+        }
         self.state = State::Idle;
         self.none_until = (slots == 0).then(|| now + next_free.min(self.rate.window));
         if slots == 0 {
@@ -267,19 +284,19 @@ mod tests {
     fn demand_asks_and_slots_are_spent_within_the_lease_of_sending() {
         let start = crate::limiter::tests::start();
         let mut lease = lease(SharedMode::FailOpen);
-        assert_eq!(lease.request(0, start), None, "nobody wants any");
+        assert_eq!(lease.request(1, 0, start), None, "nobody wants any");
         assert_eq!(lease.hold(start), Hold::NoSlot);
         lease.wanted(start);
-        let request = lease.request(1, start).unwrap();
+        let request = lease.request(1, 1, start).unwrap();
         assert_eq!((request.request, request.wanted, request.events), (1, 1, 40));
-        assert_eq!(lease.request(1, start), None, "one at a time");
+        assert_eq!(lease.request(2, 1, start), None, "one at a time");
         assert!(!lease.granted(1, 2, ms(0), start + ms(150)));
         assert_eq!(lease.hold(start + ms(150)), Hold::Free);
         lease.spend(start + ms(150));
         assert_eq!(lease.hold(start + ms(499)), Hold::Free);
         assert_eq!(lease.hold(start + ms(500)), Hold::NoSlot, "counted from sending, not from the answer");
         lease.wanted(start + ms(500));
-        let request = lease.request(1, start + ms(500)).unwrap();
+        let request = lease.request(2, 1, start + ms(500)).unwrap();
         assert_eq!(request.returned, [SlotName { request: 1, number: 2 }]);
     }
 
@@ -288,14 +305,14 @@ mod tests {
         let start = crate::limiter::tests::start();
         let mut lease = lease(SharedMode::FailOpen);
         lease.wanted(start);
-        lease.request(1, start).unwrap();
+        lease.request(1, 1, start).unwrap();
         lease.granted(1, 1, ms(0), start);
         assert_eq!(lease.poll_timeout(0), Some(start + ms(500)));
         let later = start + ms(5000);
-        let request = lease.request(0, later).unwrap();
+        let request = lease.request(2, 0, later).unwrap();
         assert_eq!((request.wanted, request.returned.len()), (0, 1));
         lease.granted(2, 0, ms(0), later);
-        assert_eq!((lease.poll_timeout(0), lease.request(0, later + ms(5000))), (None, None));
+        assert_eq!((lease.poll_timeout(0), lease.request(3, 0, later + ms(5000))), (None, None));
     }
 
     #[test]
@@ -303,7 +320,32 @@ mod tests {
         let start = crate::limiter::tests::start();
         let mut lease = lease(SharedMode::FailOpen);
         (0..100).for_each(|_| lease.wanted(start));
-        assert_eq!(lease.request(90, start).unwrap().wanted, 10);
+        assert_eq!(lease.request(1, 90, start).unwrap().wanted, 10);
+    }
+
+    #[test]
+    fn a_reload_gives_back_what_was_leased_under_another_rate_and_lengthens_no_lease() {
+        let start = crate::limiter::tests::start();
+        let policy = |lease| SharedPolicy { mode: SharedMode::FailOpen, lease: ms(lease), timeout: ms(200) };
+        let mut lease = lease(SharedMode::FailOpen);
+        (0..4).for_each(|_| lease.wanted(start));
+        lease.request(1, 2, start).unwrap();
+        lease.set(Lease::new(Rate::new(40, ms(1000)), policy(900)));
+        lease.granted(1, 2, ms(0), start + ms(1));
+        assert_eq!(lease.hold(start + ms(499)), Hold::Free);
+        assert_eq!(
+            lease.hold(start + ms(500)),
+            Hold::NoSlot,
+            "the other side counts by the lease it was asked for"
+        );
+        (0..4).for_each(|_| lease.wanted(start + ms(1)));
+        lease.request(2, 8, start + ms(1)).unwrap();
+        lease.set(Lease::new(Rate::new(1, ms(1000)), policy(500)));
+        assert_eq!(lease.hold(start + ms(1)), Hold::NoSlot, "two in hand are more than the new rate");
+        assert!(!lease.granted(2, 6, ms(0), start + ms(2)));
+        assert_eq!(lease.hold(start + ms(2)), Hold::NoSlot, "and so are those under way");
+        let request = lease.request(3, 1, start + ms(2)).unwrap();
+        assert_eq!((request.wanted, request.events, request.returned.len()), (1, 1, 8));
     }
 
     #[test]
@@ -311,12 +353,12 @@ mod tests {
         let start = crate::limiter::tests::start();
         let mut lease = lease(SharedMode::FailOpen);
         lease.wanted(start);
-        lease.request(1, start).unwrap();
+        lease.request(1, 1, start).unwrap();
         lease.granted(1, 0, ms(120), start + ms(1));
         assert_eq!(lease.poll_timeout(1), Some(start + ms(121)));
         assert_eq!(lease.wait(start + ms(21)), ms(100));
-        assert_eq!((lease.poll_timeout(0), lease.request(1, start + ms(120))), (None, None));
-        assert!(lease.request(1, start + ms(121)).is_some());
+        assert_eq!((lease.poll_timeout(0), lease.request(2, 1, start + ms(120))), (None, None));
+        assert!(lease.request(2, 1, start + ms(121)).is_some());
     }
 
     #[test]
@@ -325,17 +367,17 @@ mod tests {
         for (mode, hold) in [(SharedMode::FailOpen, Hold::Free), (SharedMode::FailClosed, Hold::Closed)] {
             let mut lease = lease(mode);
             lease.wanted(start);
-            lease.request(1, start).unwrap();
+            lease.request(1, 1, start).unwrap();
             assert_eq!(lease.poll_timeout(1), Some(start + ms(200)));
             assert!(!lease.is_late(start + ms(199)) && lease.is_late(start + ms(200)));
             assert!(lease.failed(start + ms(200)), "that is news");
             assert_eq!(lease.hold(start + ms(200)), hold);
-            assert!(lease.request(1, start + ms(700)).is_some());
+            assert!(lease.request(2, 1, start + ms(700)).is_some());
             assert!(!lease.failed(start + ms(900)), "that is not");
             // The late answer to the first request brings nothing.
             assert!(!lease.granted(1, 5, ms(0), start + ms(950)));
             assert_eq!(lease.hold(start + ms(950)), hold);
-            let request = lease.request(1, start + ms(1400)).unwrap();
+            let request = lease.request(3, 1, start + ms(1400)).unwrap();
             assert_eq!(request.returned.len(), 5);
             assert!(lease.granted(request.request, 1, ms(0), start + ms(1401)), "it is back");
             assert_eq!(lease.hold(start + ms(1401)), Hold::Free);

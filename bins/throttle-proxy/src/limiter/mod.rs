@@ -79,6 +79,8 @@ pub struct Limiter {
     in_flight: u32,
     pressure: Pressure,
     draining: Option<QueueDrain>,
+    /// Requests for slots so far.
+    lease_requests: u64,
     /// The route that was served last: others come first.
     cursor: usize,
     /// When somebody who waits may go, as far as is known.
@@ -101,6 +103,7 @@ impl Limiter {
             in_flight: 0,
             pressure: Pressure::new(policy.pressure.clone()),
             draining: None,
+            lease_requests: 0,
             cursor: 0,
             look_at: None,
             effects: VecDeque::new(),
@@ -223,11 +226,15 @@ impl Limiter {
 
     /// The next request for slots of a shared rate, with the name of its route. Call until `None` after each entry.
     pub fn lease_request(&mut self, now: Instant) -> Option<(String, LeaseRequest)> {
-        self.routes.iter_mut().find_map(|route| {
+        // Routes come and go with reloads, and the slots of an earlier one are still counted: numbers are never used again.
+        let number = self.lease_requests + 1;
+        let (name, request) = self.routes.iter_mut().find_map(|route| {
             let queued = route.queue.len();
-            let request = route.lease.as_mut()?.request(queued, now)?;
+            let request = route.lease.as_mut()?.request(number, queued, now)?;
             Some((route.policy.name.clone(), request))
-        })
+        })?;
+        self.lease_requests = number;
+        Some((name, request))
     }
 
     /// The answer to a request for slots: see [`LeaseRequest`].

@@ -13,7 +13,14 @@ use sluice_policy::window::Rate;
 use std::cmp::Reverse;
 
 const INSTANCES: usize = 3;
-const LEASE: Duration = Duration::from_millis(200);
+const POLICY: SharedPolicy = SharedPolicy {
+    mode: SharedMode::FailClosed,
+    lease: Duration::from_millis(200),
+    timeout: Duration::from_millis(1000),
+};
+
+/// A message takes no longer than this, with some to spare.
+const SLOWEST_US: u64 = 700_000;
 
 /// The sorted set: score in milliseconds of the server's clock, by instance and name.
 struct Server {
@@ -48,11 +55,20 @@ enum Message {
     Answer(usize, u64, u32, Duration),
 }
 
+/// What is enforced from a moment on.
+#[derive(Clone, Copy, Debug)]
+struct Phase {
+    from_us: u64,
+    rate: Rate,
+    policy: SharedPolicy,
+}
+
 struct World {
     rng: Rng,
     start: Instant,
     now_us: u64,
     leases: Vec<Lease>,
+    asked: u64,
     requests: BTreeMap<(usize, u64), LeaseRequest>,
     network: BinaryHeap<Reverse<(u64, Message)>>,
     server: Server,
@@ -67,27 +83,57 @@ impl World {
 
     fn run(seed: u64) -> (Vec<u64>, Rate) {
         let mut rng = Rng::new(seed);
-        let rate = Rate::new(rng.between(1, 40) as u32, ms(rng.between(300, 2000) as u64));
-        let policy = SharedPolicy { mode: SharedMode::FailClosed, lease: LEASE, timeout: ms(1000) };
+        let rate = random_rate(&mut rng);
+        let mut world = World::new(rng, rate);
+        world.steps(6000);
+        (world.uses, rate)
+    }
+
+    /// The same with a reload of all instances in the middle.
+    fn run_reloaded(seed: u64) -> (Vec<u64>, [Phase; 2]) {
+        let mut rng = Rng::new(seed);
+        let before = Phase { from_us: 0, rate: random_rate(&mut rng), policy: POLICY };
+        let (mut rate, mut policy) = (before.rate, before.policy);
+        match rng.below(3) {
+            0 => rate.events = rng.between(1, 1 + rate.events as usize / 4) as u32,
+            1 => rate = random_rate(&mut rng),
+            _ => policy.lease = ms(rng.between(50, 400) as u64),
+        }
+        let mut world = World::new(rng, before.rate);
+        // Most often while the first leases are in hand: later a full set leaves nothing there.
+        let steps = if world.rng.chance(2, 3) { world.rng.between(20, 300) } else { 3000 };
+        world.steps(steps);
+        let after = Phase { from_us: world.now_us, rate, policy };
+        for lease in &mut world.leases {
+            lease.set(Lease::new(rate, policy));
+        }
+        world.steps(4000);
+        (world.uses, [before, after])
+    }
+
+    fn new(mut rng: Rng, rate: Rate) -> Self {
         let ahead_ms = rng.below(1_000_000) as u64;
-        let mut world = World {
+        World {
             rng,
             start: start(),
             now_us: 0,
-            leases: (0..INSTANCES).map(|_| Lease::new(rate, policy)).collect(),
+            leases: (0..INSTANCES).map(|_| Lease::new(rate, POLICY)).collect(),
+            asked: 0,
             requests: BTreeMap::new(),
             network: BinaryHeap::new(),
             server: Server { members: BTreeMap::new(), ahead_ms },
             uses: Vec::new(),
             queued: [0; INSTANCES],
-        };
-        for _ in 0..6000 {
-            world.now_us += world.rng.below(4000) as u64;
-            world.deliver();
-            let instance = world.rng.below(INSTANCES);
-            world.step(instance);
         }
-        (world.uses, rate)
+    }
+
+    fn steps(&mut self, count: usize) {
+        for _ in 0..count {
+            self.now_us += self.rng.below(4000) as u64;
+            self.deliver();
+            let instance = self.rng.below(INSTANCES);
+            self.step(instance);
+        }
     }
 
     fn step(&mut self, instance: usize) {
@@ -106,8 +152,9 @@ impl World {
             self.queued[instance] -= 1;
             self.uses.push(self.now_us);
         }
-        if let Some(request) = self.leases[instance].request(self.queued[instance], now) {
-            let number = request.request;
+        let number = self.asked + 1;
+        if let Some(request) = self.leases[instance].request(number, self.queued[instance], now) {
+            self.asked = number;
             self.requests.insert((instance, number), request);
             self.send(Message::Request(instance, number));
         }
@@ -148,13 +195,47 @@ fn no_window_holds_more_than_n_over_all_instances_whatever_the_network_does() {
     for seed in 0..150 {
         let (uses, rate) = World::run(seed);
         let window = rate.window.as_micros() as u64;
-        let most = (0..uses.len())
-            .map(|from| uses[from..].iter().take_while(|at| **at < uses[from] + window).count())
-            .max()
-            .unwrap_or(0);
+        let most = most_in_any(&uses, rate);
         assert!(most <= rate.events as usize, "seed {seed}: {most} in a window of {rate:?}");
         let windows = uses.last().copied().unwrap_or(0) as f64 / window as f64;
         share += uses.len() as f64 / (windows * f64::from(rate.events)) / 150.0;
     }
     assert!(share > 0.3, "and the rate is used: {share}");
+}
+
+/// A reload holds from its moment on where N or the lease changes. Where W changes, requests that are still under way speak
+/// of the old one to the server: it holds once they are answered or lost.
+#[test]
+fn a_reload_lets_no_window_behind_it_hold_more_than_the_new_n() {
+    let mut share = 0.0;
+    for seed in 0..300 {
+        let (uses, [before, after]) = World::run_reloaded(seed);
+        let held = |from_us: u64, to_us: u64, rate: Rate| {
+            let within: Vec<u64> = uses.iter().copied().filter(|at| (from_us..to_us).contains(at)).collect();
+            let most = most_in_any(&within, rate);
+            assert!(
+                most <= rate.events as usize,
+                "seed {seed}: {most} in a window of {rate:?}, {before:?}, {after:?}"
+            );
+            within.len()
+        };
+        held(0, after.from_us, before.rate);
+        let settled = if before.rate.window == after.rate.window { 0 } else { SLOWEST_US };
+        let count = held(after.from_us + settled, u64::MAX, after.rate);
+        let window = after.rate.window.as_micros() as f64;
+        let windows =
+            (uses.last().copied().unwrap_or(0) as f64 - after.from_us as f64 - settled as f64) / window;
+        share += count as f64 / (windows * f64::from(after.rate.events)) / 300.0;
+    }
+    assert!(share > 0.3, "and the new rate is used: {share}");
+}
+
+fn random_rate(rng: &mut Rng) -> Rate {
+    Rate::new(rng.between(1, 40) as u32, ms(rng.between(300, 2000) as u64))
+}
+
+fn most_in_any(uses: &[u64], rate: Rate) -> usize {
+    let window = rate.window.as_micros() as u64;
+    let within = |from: usize| uses[from..].iter().take_while(|at| **at < uses[from] + window).count();
+    (0..uses.len()).map(within).max().unwrap_or(0)
 }
