@@ -107,6 +107,104 @@ fn draining_tells_everybody_or_lets_them_take_their_turn() {
     }
 }
 
+/// Section 5 of the specification: 50 in 30 s, and a queue of 200 that is drained in 120 s.
+fn section_5() -> Policy {
+    policy_with(|route| {
+        (route.queue_max_wait, route.patience) = (ms(135_000), ms(150_000));
+        route.queue_order = QueueOrder::Fifo;
+        route.queue_per_key = 200;
+        route.max_in_flight = 0;
+    })
+}
+
+/// The first 50 have gone, and 200 wait; numbered from 51 on.
+fn two_hundred_wait() -> Bench {
+    let mut bench = Bench::new(section_5());
+    for _ in 0..50 {
+        let ticket = bench.pass(from(1));
+        bench.settle(ticket);
+    }
+    for _ in 0..200 {
+        bench.delay(from(1));
+    }
+    bench
+}
+
+#[test]
+fn two_hundred_wait_up_to_120_s_and_the_next_is_refused() {
+    let mut bench = two_hundred_wait();
+    let refusal = bench.refuse(from(1));
+    // Place 201 would be free in 150 s, of which 135 are permitted.
+    assert_eq!((refusal.code, refusal.retry_after), (Code::QueueWait, Some(ms(15_000))));
+    let short: [(&str, &[u8]); 1] = [("Prefer", b"wait=119")];
+    assert_eq!(bench.refuse(Ask { fields: &short, ..from(1) }).code, Code::QueueWait);
+    assert_eq!(bench.refuse(from(2)).code, Code::QueueFull, "another key would have its turn soon, and finds no room");
+    let news = bench.run_to(140_000);
+    assert!(news.iter().all(|(_, one)| matches!(one, News::Released(_))), "nobody waits in vain");
+    let at: Vec<u64> = news.iter().map(|(at, _)| *at).collect();
+    assert_eq!((at.len(), at[0]), (200, 30_000));
+    // 200 ms apart, and no 51 within 30 s.
+    assert!(at.windows(2).all(|pair| pair[1] - pair[0] >= 200));
+    assert!(at.windows(51).all(|window| window[50] - window[0] >= 30_000));
+    assert_eq!(at[199], 120_000 + 49 * 200);
+}
+
+#[test]
+fn the_queue_is_full_at_200_though_the_wait_would_be_permitted() {
+    let mut bench = two_hundred_wait();
+    let mut policy = section_5();
+    (policy.routes[0].queue_max_wait, policy.routes[0].patience) = (ms(300_000), ms(300_000));
+    bench.limiter.set_policy(policy.clone(), bench.now);
+    assert_eq!(bench.refuse(from(2)).code, Code::QueueFull);
+    policy.routes[0].queue_size = 201;
+    policy.queue_size = 201;
+    bench.limiter.set_policy(policy, bench.now);
+    bench.delay(from(2));
+    assert_eq!(bench.refuse(from(3)).code, Code::QueueFull);
+}
+
+#[test]
+fn two_hundred_are_told_at_once_when_it_drains() {
+    let mut bench = two_hundred_wait();
+    bench.at(1000);
+    bench.limiter.drain(QueueDrain::Refuse, bench.now);
+    let told: Vec<News> = (51..=250).map(|number| News::Expired(number, Code::Draining)).collect();
+    assert_eq!(bench.news(), told, "the longest in line first");
+    assert_eq!((bench.limiter.queued(), bench.limiter.in_flight()), (0, 0));
+    assert_eq!(bench.run_to(200_000), []);
+}
+
+#[test]
+fn two_hundred_outlive_a_reload_each_once() {
+    let mut bench = two_hundred_wait();
+    // The same again, then a queue they would not all fit, then more concurrency and a faster rate.
+    bench.limiter.set_policy(section_5(), bench.now);
+    let mut policy = section_5();
+    (policy.routes[0].queue_size, policy.queue_size) = (100, 100);
+    bench.at(1000);
+    bench.limiter.set_policy(policy.clone(), bench.now);
+    assert_eq!((bench.news(), bench.limiter.queued()), (vec![], 200), "who is in line stays in line");
+    assert_eq!(bench.refuse(from(2)).code, Code::QueueFull);
+    policy.routes[0].rate = Rate::new(150, ms(30_000));
+    bench.at(2000);
+    bench.limiter.set_policy(policy, bench.now);
+    let mut news: Vec<(u64, News)> = bench.news().into_iter().map(|one| (2000, one)).collect();
+    news.extend(bench.run_to(100_000));
+    let released: Vec<u32> = news
+        .iter()
+        .map(|(_, one)| match one {
+            News::Released(number) => *number,
+            expired => panic!("{expired:?}"),
+        })
+        .collect();
+    assert_eq!(released, (51..=250).collect::<Vec<u32>>());
+    let at: Vec<u64> = news.iter().map(|(at, _)| *at).collect();
+    // The 50 of the beginning still count: 100 go by 30 s, and no 151 within any 30 s.
+    assert_eq!(at.iter().filter(|at| **at < 30_000).count(), 100);
+    assert!(at.windows(151).all(|window| window[150] - window[0] >= 30_000));
+    assert_eq!(bench.limiter.queued(), 0);
+}
+
 #[test]
 fn commands_show_set_and_flush() {
     let mut bench = one_at_a_time();
