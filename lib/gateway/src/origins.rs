@@ -258,6 +258,11 @@ impl Origins {
         self.list.iter_mut().find(due)?.idle.pop_front().map(|(conn, _)| conn)
     }
 
+    /// The idle connection of `origin` that has rested longest, which is idle no longer: close it.
+    pub fn take_oldest(&mut self, origin: OriginId) -> Option<ConnId> {
+        self.list.get_mut(usize::from(origin.0))?.idle.pop_front().map(|(conn, _)| conn)
+    }
+
     /// All idle connections, which are idle no longer: close them.
     pub fn take_all_idle(&mut self) -> Vec<ConnId> {
         self.list.iter_mut().flat_map(|origin| origin.idle.drain(..)).map(|(conn, _)| conn).collect()

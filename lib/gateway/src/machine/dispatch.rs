@@ -171,17 +171,32 @@ impl<G: Gate> Gateway<G> {
         };
         exchange.account.reused = false;
         exchange.times.dialed = Some(now);
-        if !self.origins.open(origin) {
-            exchange.origin = None;
+        if !self.open(origin) {
+            if let Some(exchange) = self.exchange(id) {
+                exchange.origin = None;
+            }
             return self.give_up(id, Code::Overload, now);
         }
         self.origins.begin(origin);
         let conn = ConnId(self.conns.insert(OriginConn::connecting(origin, id)));
-        exchange.conn = Some(conn);
         if let Some(client) = self.clients.get_mut(id.0) {
             client.phase = Phase::Dialing;
+            if let Some(exchange) = &mut client.exchange {
+                exchange.conn = Some(conn);
+            }
         }
         self.effects.push_back(Effect::Connect(conn, origin));
+    }
+
+    /// Counts a connection about to be made. Where there are as many as there may be, one that rests, and could not carry
+    /// this request, makes room.
+    fn open(&mut self, origin: OriginId) -> bool {
+        if self.origins.open(origin) {
+            return true;
+        }
+        let Some(oldest) = self.origins.take_oldest(origin) else { return false };
+        self.drop_conn(oldest, Closing::Flush);
+        self.origins.open(origin)
     }
 
     /// Takes an idle connection into use.
@@ -263,12 +278,26 @@ impl<G: Gate> Gateway<G> {
 
     /// No byte has reached an origin, and none will.
     fn give_up(&mut self, id: ClientId, code: Code, now: Instant) {
+        self.answer_instead(id, code, None, now);
+    }
+
+    /// Answers for an origin that is not waited for any more, and may have heard of the request if there is an outcome.
+    pub(super) fn answer_instead(
+        &mut self,
+        id: ClientId,
+        code: Code,
+        outcome: Option<Outcome>,
+        now: Instant,
+    ) {
         let Some(mut exchange) = self.clients.get_mut(id.0).and_then(|client| client.exchange.take()) else {
             return;
         };
         self.detach(&mut exchange, Closing::Abort);
         if let Some(ticket) = exchange.ticket.take() {
-            self.gate.abandon(ticket, now);
+            match outcome {
+                Some(outcome) => self.gate.settle(ticket, outcome, now),
+                None => self.gate.abandon(ticket, now),
+            }
         }
         if let Some(client) = self.clients.get_mut(id.0) {
             client.exchange = Some(exchange);

@@ -123,9 +123,15 @@ impl<G: Gate> Gateway<G> {
 
     /// 101: what follows is a tunnel. False: nobody asked for it.
     fn switch(&mut self, id: ClientId, conn: ConnId, head: &ResponseHead, now: Instant) -> bool {
+        let full = self.tunnels >= self.config.settings.tunnels_max;
         let Some(client) = self.clients.get_mut(id.0) else { return true };
         let Some(exchange) = client.exchange.as_deref_mut() else { return true };
         let Some(protocol) = head.switches_to(exchange.head.offers()) else { return false };
+        if full {
+            // Others have become tunnels since this one was let through.
+            self.answer_instead(id, Code::Overload, Some(Outcome::Upgraded), now);
+            return true;
+        }
         let pseudonym = self.config.pseudonym();
         self.outbox.write(End::Client(id), |out| forward::switching(out, head, protocol, pseudonym));
         exchange.account.status = 101;

@@ -1,14 +1,19 @@
 //! Limits at N and N + 1, and what stands at the edge of a request: PROXY headers, loops, CORS.
 
+use std::time::Duration;
+
 use sluice_wire::http::forwarded::Trust;
 
 use super::bench::Bench;
 use super::gate::{Ending, Mood};
 use crate::code::Code;
 use crate::effect::{Closing, End};
+use crate::gate::Outcome;
 use crate::machine::TurnedAway;
 
 const GET: &[u8] = b"GET /a?b HTTP/1.1\r\nHost: h\r\n\r\n";
+const UPGRADE: &[u8] = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n";
+const SWITCHING: &[u8] = b"HTTP/1.1 101 x\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n";
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 
 fn bench() -> Bench {
@@ -82,17 +87,186 @@ fn interim_responses_at_and_beyond_their_limit() {
 
 #[test]
 fn tunnels_at_and_beyond_their_limit() {
-    let upgrade = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n";
     let mut bench = Bench::new(Mood::Pass, |settings| settings.tunnels_max = 1);
     let (first, second) = (bench.connect(), bench.connect());
-    bench.send(first, upgrade);
+    bench.send(first, UPGRADE);
     let origin = bench.accept();
-    bench.reply(origin, b"HTTP/1.1 101 x\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n");
-    bench.send(second, upgrade);
+    bench.reply(origin, SWITCHING);
+    bench.send(second, UPGRADE);
     assert!(bench.got(second).starts_with("HTTP/1.1 503 "));
     bench.reset(End::Client(first));
-    bench.send(second, upgrade);
+    bench.send(second, UPGRADE);
     assert_eq!(bench.dialing.len(), 1);
+}
+
+#[test]
+fn requests_that_become_tunnels_at_once_are_no_more_than_may_be() {
+    let mut bench = Bench::new(Mood::Pass, |settings| settings.tunnels_max = 2);
+    let clients: Vec<_> = (0..3).map(|_| bench.connect()).collect();
+    for client in &clients {
+        bench.send(*client, UPGRADE);
+    }
+    let origins: Vec<_> = clients.iter().map(|_| bench.accept()).collect();
+    for origin in &origins {
+        bench.reply(*origin, SWITCHING);
+    }
+    let statuses: Vec<String> = clients.iter().map(|client| bench.got(*client)[9..12].to_owned()).collect();
+    assert_eq!(statuses, ["101", "101", "503"]);
+    assert_eq!(bench.closed(End::Origin(origins[2])), Some(Closing::Abort), "which speaks the other protocol now");
+    assert_eq!(bench.gateway.gate().endings, [Ending::Settled(Outcome::Upgraded)]);
+    // The client goes on as if nothing had been offered.
+    bench.send(clients[2], GET);
+    let origin = bench.accept();
+    bench.reply(origin, OK);
+    assert!(bench.got(clients[2]).ends_with("hello"));
+    bench.reset(End::Client(clients[0]));
+    bench.send(clients[2], UPGRADE);
+    bench.reply(origin, SWITCHING);
+    assert!(bench.got(clients[2]).starts_with("HTTP/1.1 101 "), "there is room again");
+}
+
+#[test]
+fn a_thousand_tunnels_at_once_and_nothing_left_of_them() {
+    let mut bench = Bench::new(Mood::Pass, |settings| settings.origin_conns_max = 1001);
+    let clients: Vec<_> = (0..1000).map(|_| bench.connect()).collect();
+    let mut origins = Vec::new();
+    for client in &clients {
+        bench.send(*client, UPGRADE);
+        let origin = bench.accept();
+        bench.reply(origin, SWITCHING);
+        bench.got(*client);
+        bench.asked(origin);
+        origins.push(origin);
+    }
+    let late = bench.connect();
+    bench.send(late, UPGRADE);
+    assert!(bench.got(late).starts_with("HTTP/1.1 503 "));
+    for (number, (client, origin)) in clients.iter().zip(&origins).enumerate() {
+        bench.send(*client, format!("to {number}").as_bytes());
+        bench.reply(*origin, format!("from {number}").as_bytes());
+        assert_eq!(bench.asked(*origin), format!("to {number}"));
+        assert_eq!(bench.got(*client), format!("from {number}"));
+    }
+    bench.drain();
+    bench.pass(Duration::from_secs(30));
+    assert!(bench.gateway.is_drained());
+    assert_eq!((bench.gateway.gate().open(), bench.gateway.clients(), bench.gateway.conns()), (0, 0, 0));
+}
+
+#[test]
+fn connections_to_an_origin_at_and_beyond_their_limit() {
+    let mut bench = Bench::new(Mood::Pass, |settings| settings.origin_conns_max = 2);
+    let clients: Vec<_> = (0..3).map(|_| bench.connect()).collect();
+    for client in &clients {
+        bench.send(*client, GET);
+    }
+    let (first, second) = (bench.accept(), bench.accept());
+    assert!(bench.dialing.is_empty());
+    assert!(bench.got(clients[2]).starts_with("HTTP/1.1 503 "));
+    assert_eq!(bench.gateway.gate().endings, [Ending::Abandoned], "no byte reached an origin");
+    for (origin, client) in [(first, clients[0]), (second, clients[1])] {
+        bench.reply(origin, OK);
+        assert!(bench.got(client).ends_with("hello"));
+    }
+    bench.send(clients[2], GET);
+    bench.reply(second, OK);
+    assert!(bench.got(clients[2]).ends_with("hello"), "the one used last carries it");
+}
+
+/// Connections that have rested too long for a request that must not be repeated still count: the oldest makes room.
+#[test]
+fn an_idle_connection_makes_room_for_a_fresh_one() {
+    let mut bench = Bench::new(Mood::Pass, |settings| settings.origin_conns_max = 2);
+    let clients: Vec<_> = (0..2).map(|_| bench.connect()).collect();
+    for client in &clients {
+        bench.send(*client, GET);
+    }
+    let (first, second) = (bench.accept(), bench.accept());
+    for origin in [first, second] {
+        bench.reply(origin, OK);
+    }
+    bench.pass(Duration::from_secs(2));
+    bench.got(clients[0]);
+    bench.send(clients[0], b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n");
+    assert!(bench.closed(End::Origin(first)).is_some(), "the oldest");
+    assert_eq!(bench.closed(End::Origin(second)), None);
+    let fresh = bench.accept();
+    bench.reply(fresh, OK);
+    assert!(bench.got(clients[0]).ends_with("hello"));
+    assert_eq!(bench.gateway.conns(), 2);
+}
+
+#[test]
+fn idle_connections_to_an_origin_at_and_beyond_their_limit() {
+    let mut bench = Bench::new(Mood::Pass, |settings| settings.origin_idle_max = 2);
+    let clients: Vec<_> = (0..3).map(|_| bench.connect()).collect();
+    for client in &clients {
+        bench.send(*client, GET);
+    }
+    let origins: Vec<_> = clients.iter().map(|_| bench.accept()).collect();
+    for origin in &origins[..2] {
+        bench.reply(*origin, OK);
+    }
+    bench.pass(Duration::from_secs(1));
+    assert!(origins.iter().all(|origin| bench.closed(End::Origin(*origin)).is_none()));
+    bench.reply(origins[2], OK);
+    bench.pass(Duration::from_secs(1));
+    let closed: Vec<bool> =
+        origins.iter().map(|origin| bench.closed(End::Origin(*origin)).is_some()).collect();
+    assert_eq!(closed, [true, false, false], "the oldest");
+}
+
+#[test]
+fn bytes_held_for_slow_peers_at_and_beyond_their_limit() {
+    let mut bench = Bench::new(Mood::Pass, |settings| settings.buffer_total_bytes = 100);
+    let client = bench.connect();
+    bench.gateway.set_buffered(100);
+    bench.send(client, GET);
+    let origin = bench.accept();
+    bench.reply(origin, OK);
+    assert!(bench.got(client).ends_with("hello"));
+    bench.gateway.set_buffered(101);
+    bench.send(client, GET);
+    assert!(bench.got(client).starts_with("HTTP/1.1 503 "), "a new request");
+    assert_eq!(bench.gateway.gate().admitted, 1, "and the gate is not asked");
+    bench.gateway.set_buffered(0);
+    bench.send(client, GET);
+    bench.reply(origin, OK);
+    assert!(bench.got(client).ends_with("hello"), "by itself");
+}
+
+#[test]
+fn content_that_is_dropped_at_and_beyond_its_limit() {
+    for length in [10, 11] {
+        let mut bench = Bench::new(Mood::Refuse(Code::QueueFull), |settings| settings.linger_bytes = 10);
+        let client = bench.connect();
+        bench.send(client, format!("PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n").as_bytes());
+        assert!(bench.got(client).starts_with("HTTP/1.1 503 "));
+        let closed = bench.closed(End::Client(client));
+        assert_eq!(closed, (length > 10).then_some(Closing::Linger), "{length}");
+    }
+}
+
+#[test]
+fn content_that_can_be_kept_at_and_beyond_its_limit() {
+    for length in [10, 11] {
+        let mut bench = Bench::new(Mood::Pass, |settings| settings.replay_max = 10);
+        let client = bench.connect();
+        bench.send(client, GET);
+        let origin = bench.accept();
+        bench.reply(origin, OK);
+        bench.got(client);
+        let content = "x".repeat(length);
+        let request = format!("PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n{content}");
+        bench.send(client, request.as_bytes());
+        bench.reset(End::Origin(origin));
+        if length == 10 {
+            let fresh = bench.accept();
+            assert!(bench.asked(fresh).ends_with(&content));
+        } else {
+            assert!(bench.got(client).starts_with("HTTP/1.1 502 "));
+        }
+    }
 }
 
 #[test]

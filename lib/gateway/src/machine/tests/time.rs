@@ -191,6 +191,19 @@ fn a_silent_tunnel_ends() {
 }
 
 #[test]
+fn content_nobody_waits_for_has_its_time() {
+    let mut bench = Bench::new(Mood::Refuse(crate::code::Code::QueueFull), |_| {});
+    let client = bench.connect();
+    bench.send(client, b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\na");
+    assert!(bench.got(client).starts_with("HTTP/1.1 503 "));
+    bench.pass(Duration::from_secs(4));
+    // However often it sends a byte.
+    bench.send(client, b"b");
+    around(&mut bench, Duration::from_secs(1), |bench| assert_eq!(bench.closed(End::Client(client)), None));
+    assert_eq!(bench.closed(End::Client(client)), Some(Closing::Linger));
+}
+
+#[test]
 fn draining_has_an_end() {
     let mut bench = Bench::new(Mood::Pass, |settings| settings.origin_head_ms = Duration::from_secs(100));
     let client = bench.connect();
