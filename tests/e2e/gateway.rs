@@ -5,12 +5,12 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
-use std::path::PathBuf;
 use std::thread::{self, JoinHandle};
 
 use nix::sys::signal::Signal;
 use sluice_tests::http::Connection;
 use sluice_tests::origin::Manner;
+use sluice_tests::tls::readable;
 use sluice_tests::{Origin, PATIENCE, Proxy, port};
 
 /// Whoever asks may pass.
@@ -255,28 +255,6 @@ fn names_are_looked_up_and_unix_sockets_reached() {
     let response = refused.get("/");
     assert_eq!(response.status, 502);
     assert!(response.field("proxy-status").unwrap().contains("error=connection_refused"));
-}
-
-/// Certificates whose keys everybody knows.
-fn tls(name: &str) -> String {
-    let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../lib/unix/tests/data/tls");
-    std::fs::canonicalize(directory.join(name)).unwrap().display().to_string()
-}
-
-/// Copies of files that the account the program runs under may read.
-fn readable(names: &[&str]) -> tempfile::TempDir {
-    use std::os::unix::fs::PermissionsExt;
-    let directory = tempfile::tempdir().unwrap();
-    let set = |path: &std::path::Path, mode| {
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
-    };
-    set(directory.path(), 0o755);
-    for name in names {
-        let copy = directory.path().join(name);
-        std::fs::copy(tls(name), &copy).unwrap();
-        set(&copy, 0o644);
-    }
-    directory
 }
 
 #[test]

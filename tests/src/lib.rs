@@ -27,6 +27,7 @@ pub mod postgres;
 pub mod process;
 pub mod proxy;
 pub mod redis;
+pub mod tls;
 pub mod trial;
 
 pub use client::{Client, Failure, Login, Reply};

@@ -1,5 +1,6 @@
 //! One of the HTTP gateways as a process, configured by an ini file.
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
@@ -28,9 +29,19 @@ pub struct Proxy {
 impl Proxy {
     /// Starts the program with these lines in its file, besides where it listens, and waits until it is ready.
     pub fn start(program: &'static str, lines: &str) -> Proxy {
+        Proxy::start_by(&[], program, lines)
+    }
+
+    /// The same with no more descriptors than these.
+    pub fn start_within(descriptors: u32, program: &'static str, lines: &str) -> Proxy {
+        Proxy::start_by(&["prlimit", &format!("--nofile={descriptors}:{descriptors}")], program, lines)
+    }
+
+    /// `by` is a command that runs the command behind it.
+    fn start_by(by: &[&str], program: &'static str, lines: &str) -> Proxy {
         // Somebody may take the port between the look and the use.
         for _ in 0..3 {
-            let mut proxy = Proxy::launch(program, lines);
+            let mut proxy = Proxy::launch(by, program, lines);
             if proxy.notify.wait("READY=1", || proxy.process.running()) {
                 return proxy;
             }
@@ -40,14 +51,16 @@ impl Proxy {
         panic!("no port for the gateway in three attempts");
     }
 
-    fn launch(program: &'static str, lines: &str) -> Proxy {
+    fn launch(by: &[&str], program: &'static str, lines: &str) -> Proxy {
         let account = Account::choose();
         let directory = account.directory();
         let port = port::free();
         write(directory.path(), port, lines);
         let notify = NotifySocket::bind(directory.path());
         let path = account.reachable(&build::program(program), directory.path());
-        let mut command = account.command(path, "KILL");
+        let mut words = by.iter().map(OsStr::new).chain([path.as_os_str()]);
+        let mut command = account.command(words.next().unwrap(), "KILL");
+        command.args(words);
         command.arg("-c").arg(directory.path().join("proxy.ini")).env("NOTIFY_SOCKET", notify.path());
         Proxy { process: Process::spawn(command, Signal::SIGKILL), notify, directory, program, port }
     }

@@ -10,6 +10,7 @@ use sluice_unix::listener::Accepted;
 use sluice_unix::log::Level;
 use sluice_unix::poller::Readiness;
 use sluice_unix::signals::Signal;
+use sluice_unix::slab::Key;
 use sluice_unix::stream::{Address, Stream};
 use sluice_unix::tls::TlsError;
 use sluice_unix::token::Token;
@@ -32,6 +33,9 @@ const ACCEPTS_PER_TURN: usize = 64;
 
 /// Pause of accepting when descriptors have run out.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// Connections that may linger, when one beyond `client_conns_max` is to be told so and waited for.
+const TURNED_AWAY_MAX: usize = 256;
 
 /// How often it is told that they have.
 const EXHAUSTED_INTERVAL: Duration = Duration::from_secs(1);
@@ -281,12 +285,7 @@ impl<G: Gate> Shell<G> {
         let id = match self.gateway.client_connected(incoming, now) {
             Ok(id) => id,
             Err(TurnedAway::Address) => return conn.close(&mut self.conns.bufs),
-            Err(TurnedAway::Full) => {
-                let mut text = Vec::new();
-                self.gateway.overload(&mut text, now);
-                let _ = conn.send_bytes(&mut self.conns.bufs, &text);
-                return conn.close(&mut self.conns.bufs);
-            }
+            Err(TurnedAway::Full) => return self.turn_away_and_wait(conn, now),
         };
         if conn.register(&self.poller, Token::new(class::CLIENT, id.0)).is_err() {
             return self.gateway.client_gone(id, now);
@@ -295,7 +294,23 @@ impl<G: Gate> Shell<G> {
         self.conns.pump(&mut self.gateway, End::Client(id), now);
     }
 
-    /// Tells a connection for which there is no room why; it is closed right after.
+    /// Tells a connection for which there is no room why. Its request may be there or on the way: were it left unread, a
+    /// reset would destroy what it is told. Many at a time are closed right after, lest they take the descriptors of others.
+    fn turn_away_and_wait(&mut self, mut conn: Conn, now: Instant) {
+        let mut text = Vec::new();
+        self.gateway.overload(&mut text, now);
+        let told = conn.send_bytes(&mut self.conns.bufs, &text).is_ok();
+        let room = self.lingering.len() < TURNED_AWAY_MAX;
+        if !told || !room || conn.register(&self.poller, Token::new(class::LINGER, Key::default())).is_err() {
+            return conn.close(&mut self.conns.bufs);
+        }
+        let settings = &self.gateway.config().settings;
+        let patience = Patience { until: now + settings.linger_ms, bytes: settings.linger_bytes };
+        let (bufs, scratch) = (&mut self.conns.bufs, &mut self.conns.scratch);
+        self.lingering.insert(conn, patience, &self.poller, bufs, scratch);
+    }
+
+    /// Tells a connection for which there is no descriptor why; it is closed right after.
     fn turn_away(&mut self, stream: &Stream, now: Instant) {
         let mut text = Vec::new();
         self.gateway.overload(&mut text, now);

@@ -138,7 +138,11 @@ fn two_hundred_wait_up_to_120_s_and_the_next_is_refused() {
     assert_eq!((refusal.code, refusal.retry_after), (Code::QueueWait, Some(ms(15_000))));
     let short: [(&str, &[u8]); 1] = [("Prefer", b"wait=119")];
     assert_eq!(bench.refuse(Ask { fields: &short, ..from(1) }).code, Code::QueueWait);
-    assert_eq!(bench.refuse(from(2)).code, Code::QueueFull, "another key would have its turn soon, and finds no room");
+    assert_eq!(
+        bench.refuse(from(2)).code,
+        Code::QueueFull,
+        "another key would have its turn soon, and finds no room"
+    );
     let news = bench.run_to(140_000);
     assert!(news.iter().all(|(_, one)| matches!(one, News::Released(_))), "nobody waits in vain");
     let at: Vec<u64> = news.iter().map(|(at, _)| *at).collect();

@@ -112,7 +112,11 @@ fn requests_that_become_tunnels_at_once_are_no_more_than_may_be() {
     }
     let statuses: Vec<String> = clients.iter().map(|client| bench.got(*client)[9..12].to_owned()).collect();
     assert_eq!(statuses, ["101", "101", "503"]);
-    assert_eq!(bench.closed(End::Origin(origins[2])), Some(Closing::Abort), "which speaks the other protocol now");
+    assert_eq!(
+        bench.closed(End::Origin(origins[2])),
+        Some(Closing::Abort),
+        "which speaks the other protocol now"
+    );
     assert_eq!(bench.gateway.gate().endings, [Ending::Settled(Outcome::Upgraded)]);
     // The client goes on as if nothing had been offered.
     bench.send(clients[2], GET);
@@ -240,7 +244,10 @@ fn content_that_is_dropped_at_and_beyond_its_limit() {
     for length in [10, 11] {
         let mut bench = Bench::new(Mood::Refuse(Code::QueueFull), |settings| settings.linger_bytes = 10);
         let client = bench.connect();
-        bench.send(client, format!("PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n").as_bytes());
+        bench.send(
+            client,
+            format!("PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n").as_bytes(),
+        );
         assert!(bench.got(client).starts_with("HTTP/1.1 503 "));
         let closed = bench.closed(End::Client(client));
         assert_eq!(closed, (length > 10).then_some(Closing::Linger), "{length}");
