@@ -1,7 +1,11 @@
 //! The gateway at its limits where the kernel has a say: descriptors, connections, handshakes, tunnels, memory; and that
 //! nothing is left afterwards. The same limits are held at N and N + 1 by tests of the machine, on a virtual clock.
 
-#![expect(clippy::unwrap_used, reason = "the helpers of a test report by panicking, as tests do")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "the helpers of a test report by panicking, as tests do"
+)]
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
