@@ -4,7 +4,6 @@ use crate::http::body::Body;
 use crate::http::chunked::{CHUNK_END, Piece, write_chunk_line};
 use crate::http::connection::Persistence;
 use crate::http::date::Date;
-use crate::http::exchange::{Act, Content, Exchange, Next, Wish};
 use crate::http::fault::Fault;
 use crate::http::fields::{Fields, elements};
 use crate::http::forward::{self, RequestRules, ResponseRules, Sender};
@@ -260,45 +259,6 @@ pub fn proxy_header(data: &[u8]) {
         proxy_protocol::write(&mut out, version, Some(source), Some(destination));
         let consumed = out.len();
         assert_eq!(proxy_protocol::read(&out), Ok(proxy_protocol::Progress::Done { consumed, origin }));
-    }
-}
-
-/// A connection on which each byte is an act.
-pub fn exchange(data: &[u8]) {
-    let mut exchange = Exchange::new(3);
-    let (mut asked, mut answered) = (0, 0);
-    for byte in data {
-        let before = exchange;
-        let act = act(*byte);
-        if exchange.on(act).is_err() {
-            assert_eq!(exchange, before);
-            continue;
-        }
-        asked += usize::from(matches!(act, Act::Request { .. }));
-        answered += usize::from(matches!(act, Act::Final { .. } | Act::Switch));
-        assert!(answered <= asked && asked <= answered + 1);
-        if before.next() == Next::Close || before.next() == Next::Tunnel {
-            assert!(!matches!(act, Act::Request { .. } | Act::Final { .. }));
-        }
-    }
-}
-
-fn act(byte: u8) -> Act {
-    let content = [Content::None, Content::Follows, Content::UntilClose][usize::from(byte >> 4) % 3];
-    let wish = [Wish::Nothing, Wish::Continue, Wish::Switch][usize::from(byte >> 5) % 3];
-    let persistence = if byte & 0x80 == 0 { Persistence::KeepAlive } else { Persistence::Close };
-    match byte & 0xf {
-        0..=2 => Act::Request { content, wish, persistence },
-        3 => Act::RequestContent,
-        4 | 5 => Act::RequestEnd,
-        6 => Act::ClientClosed,
-        7 => Act::Continue,
-        8 => Act::Interim,
-        9 => Act::Switch,
-        10..=12 => Act::Final { content, persistence },
-        13 => Act::Refusal { content },
-        14 => Act::ResponseEnd,
-        _ => Act::ServerClosed,
     }
 }
 

@@ -12,7 +12,6 @@
 //! * [`request`], [`response`]: heads. [`fields`], [`names`], [`target`], [`method`], [`framing`], [`connection`],
 //!   [`upgrade`]: their parts.
 //! * [`body`], [`chunked`]: content, in and out.
-//! * [`exchange`]: what may come next on a connection.
 //! * [`forward`], [`forwarded`]: the heads that are sent on. [`answer`]: the answers that are our own.
 //! * [`structured`], [`hints`], [`date`]: fields with a grammar of their own. [`proxy_protocol`]: what comes before them.
 //! * [`fault`], [`limits`]: the tables of what is refused and of how much is taken.
@@ -22,7 +21,6 @@ pub mod body;
 pub mod chunked;
 pub mod connection;
 pub mod date;
-pub mod exchange;
 pub mod fault;
 pub mod fields;
 pub mod forward;

@@ -2,7 +2,6 @@
 
 mod answers;
 mod bodies;
-mod exchanges;
 mod forwarding;
 mod framing;
 mod heads;
