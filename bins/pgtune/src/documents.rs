@@ -1,6 +1,6 @@
 //! The tables of options, formats, profiles, warnings, states and rules against the man page.
 
-use sluice_cli::flags::Flag;
+use sluice_cli::documents;
 
 use crate::config::{Format, OPTIONS, Profile, USAGE};
 use crate::live::advise::rules::{Grade, RULES};
@@ -22,29 +22,19 @@ const SAMPLE_HEAD: &str = "\
 
 /// The lines under a heading, up to the next one.
 fn under(heading: &str) -> Vec<&'static str> {
-    let lines: Vec<_> = PAGE.lines().skip_while(|line| *line != heading).skip(1).collect();
-    assert!(!lines.is_empty(), "{heading} is on the page");
-    lines.into_iter().take_while(|line| !line.starts_with(".Sh ") && !line.starts_with(".Ss ")).collect()
+    documents::under(PAGE, heading)
 }
 
 /// The items of a section's list that begin so.
 fn items(heading: &str, lead: &str) -> Vec<&'static str> {
-    under(heading).into_iter().filter_map(|line| line.strip_prefix(lead)).collect()
-}
-
-fn item(flag: &Flag) -> String {
-    let value = flag.value.name().map_or_else(String::new, |value| format!(" Ar {}", value.to_lowercase()));
-    match flag.short {
-        Some(letter) => format!(".It Fl {letter} , Fl -{}{value}", flag.long),
-        None => format!(".It Fl -{}{value}", flag.long),
-    }
+    documents::items(&under(heading), lead)
 }
 
 #[test]
 fn every_flag_is_described_and_no_other() {
     let lines = under(".Sh DESCRIPTION");
     let described: Vec<_> = lines.into_iter().filter(|line| line.starts_with(".It ")).collect();
-    assert_eq!(described, USAGE.flags.iter().map(item).collect::<Vec<_>>());
+    assert_eq!(described, documents::flags(&USAGE));
 }
 
 #[test]

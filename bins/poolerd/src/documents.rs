@@ -1,6 +1,6 @@
 //! The tables of flags, commands and events against the man pages.
 
-use sluice_cli::flags::Usage;
+use sluice_cli::documents::{self, under};
 
 use crate::config::command;
 use crate::control::EXTRAS;
@@ -11,42 +11,14 @@ const POOLERD: &str = include_str!("../../../man/poolerd.8");
 const CONTROL: &str = include_str!("../../../man/sluice-control.7");
 const LOG: &str = include_str!("../../../man/sluice-log.7");
 
-/// The lines under a heading, up to the next one.
-pub(crate) fn under(page: &'static str, heading: &str) -> Vec<&'static str> {
-    let lines: Vec<_> = page.lines().skip_while(|line| *line != heading).skip(1).collect();
-    assert!(!lines.is_empty(), "{heading} is on the page");
-    lines.into_iter().take_while(|line| !line.starts_with(".S")).collect()
-}
-
-/// What the items of a list are about: `.It MACRO word ...`.
-pub(crate) fn items(lines: &[&'static str], lead: &str) -> Vec<&'static str> {
-    lines
-        .iter()
-        .filter_map(|line| line.strip_prefix(lead))
-        .filter_map(|rest| rest.split(' ').next())
-        .collect()
-}
-
-fn flags(usage: &Usage) -> Vec<String> {
-    let rows = usage.flags.iter().map(|flag| {
-        let value =
-            flag.value.name().map_or_else(String::new, |value| format!(" Ar {}", value.to_lowercase()));
-        match flag.short {
-            Some(letter) => format!(".It Fl {letter} , Fl -{}{value}", flag.long),
-            None => format!(".It Fl -{}{value}", flag.long),
-        }
-    });
-    rows.collect()
-}
-
 #[test]
 fn every_flag_is_described_and_no_other() {
     for (usage, heading) in
         [(&command::USAGE, ".Sh DESCRIPTION"), (&ctl::USAGE, ".Ss Asking a running poolerd")]
     {
-        let lines = under(POOLERD, heading);
-        let described: Vec<_> = lines.into_iter().filter(|line| line.starts_with(".It ")).collect();
-        assert_eq!(described, flags(usage));
+        let described: Vec<_> =
+            under(POOLERD, heading).into_iter().filter(|line| line.starts_with(".It ")).collect();
+        assert_eq!(described, documents::flags(usage));
     }
 }
 
@@ -84,12 +56,12 @@ fn every_command_is_described_and_no_other() {
 #[test]
 fn everything_that_can_be_shown_is_described() {
     let shows: Vec<&str> = SHOWS.iter().map(|show| show.name).collect();
-    assert_eq!(items(&under(POOLERD, ".Ss What can be shown"), ".It Cm "), shows);
+    assert_eq!(documents::items(&under(POOLERD, ".Ss What can be shown"), ".It Cm "), shows);
 }
 
 #[test]
 fn every_event_is_described_and_no_other() {
     let mut events: Vec<&str> = Event::ALL.iter().map(|event| event.name()).collect();
     events.sort_unstable();
-    assert_eq!(items(&under(LOG, ".Sh EVENTS OF POOLERD"), ".It Cm "), events);
+    assert_eq!(documents::items(&under(LOG, ".Sh EVENTS OF POOLERD"), ".It Cm "), events);
 }

@@ -7,6 +7,7 @@
 pub mod complete;
 pub mod ctl;
 pub mod daemon;
+pub mod documents;
 pub mod exit;
 pub mod field;
 pub mod flags;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use sluice_cli::documents;
 use sluice_cli::settings::{Kind, Setting};
 
 use super::{ConfigError, Overrides, SETTINGS, Snapshot, entries, parse};
@@ -13,9 +14,7 @@ const SERVICE: &str = include_str!("../../etc/poolerd.service");
 
 /// The lines of a section of the man page.
 fn section(name: &str) -> Vec<&'static str> {
-    let heading = format!(".Sh {name}");
-    let lines = PAGE.lines().skip_while(|line| *line != heading).skip(1);
-    lines.take_while(|line| !line.starts_with(".Sh ")).collect()
+    documents::section(PAGE, name)
 }
 
 /// What stands in parentheses behind a key in the man page.
@@ -28,17 +27,7 @@ fn facts(row: &Setting) -> String {
 
 #[test]
 fn the_page_describes_the_table() {
-    let lines = section("PGBOUNCER");
-    let mut described = Vec::new();
-    for (at, line) in lines.iter().enumerate() {
-        let Some(name) = line.strip_prefix(".It Ic ") else { continue };
-        let row = SETTINGS.row(name).unwrap_or_else(|| panic!("{name} is on the page alone"));
-        assert_eq!(lines[at + 1], format!(".Pq \"{}\"", facts(row)), "{name}");
-        assert!(!lines[at + 2].starts_with(".It") && !lines[at + 2].starts_with(".El"), "{name} has no text");
-        described.push(name);
-    }
-    let names: Vec<_> = SETTINGS.0.iter().map(|row| row.name).collect();
-    assert_eq!(described, names, "same keys in the same order");
+    assert_eq!(documents::faults_of_list(&section("PGBOUNCER"), SETTINGS, facts), Vec::<String>::new());
 }
 
 #[test]
@@ -80,18 +69,7 @@ fn read(text: &str) -> Result<Snapshot, ConfigError> {
 #[test]
 fn the_sample_shows_every_key_with_its_default() {
     let lines: Vec<_> = SAMPLE.lines().skip_while(|line| *line != "[pgbouncer]").collect();
-    let mut shown = Vec::new();
-    for pair in lines.windows(2) {
-        let Some((name, value)) = pair[1].strip_prefix(';').and_then(|line| line.split_once(" =")) else {
-            continue;
-        };
-        let row = SETTINGS.row(name).unwrap_or_else(|| panic!("{name} is in the sample alone"));
-        assert_eq!(pair[0], format!("# {}", row.doc), "{name}");
-        assert_eq!(value.trim_start(), row.shown_default().unwrap_or(""), "{name}");
-        shown.push(name);
-    }
-    let names: Vec<_> = SETTINGS.0.iter().map(|row| row.name).collect();
-    assert_eq!(shown, names);
+    assert_eq!(documents::faults_of_sample(&lines, SETTINGS), Vec::<String>::new());
 }
 
 #[test]

@@ -2,6 +2,7 @@ use std::borrow::Cow;
 
 use super::*;
 use crate::core::{Column, Type};
+use sluice_cli::documents;
 
 const COLUMNS: &[Column] = &[
     Column { name: "name", kind: Type::Text },
@@ -52,9 +53,8 @@ fn a_notice_is_a_row() {
 
 #[test]
 fn rows_of_pressure_are_as_the_page_describes_them() {
-    let page =
-        crate::documents::under(include_str!("../../../../man/sluice-control.7"), ".Ss Rows of pressure");
-    let mut described = crate::documents::items(&page, ".It Cm ");
+    let page = documents::under(include_str!("../../../../man/sluice-control.7"), ".Ss Rows of pressure");
+    let mut described = documents::items(&page, ".It Cm ");
     described.sort_unstable();
     let pressure = Pressure {
         seq: 3,
