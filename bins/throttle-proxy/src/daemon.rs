@@ -65,25 +65,27 @@ impl Worker {
         Ok(Self { shell, feeds, snapshot, overrides, stderr })
     }
 
-    /// The loop.
+    /// The loop. Whatever has its turn is told the time as it is: what the limiter notes must not be older than the
+    /// request is by all that came before it in this turn.
     fn serve(&mut self) -> Result<(), Failure> {
         while !self.shell.is_finished() {
-            let now = self.shell.wait(self.feeds.poll_timeout())?;
+            self.shell.wait(self.feeds.poll_timeout())?;
             let mut at = 0;
             while let Some((token, readiness)) = self.shell.event(at) {
                 at += 1;
                 if token.class() >= class::PROGRAM {
                     self.feeds.on_event(token, readiness);
                 } else {
-                    self.shell.on_event(token, readiness, now);
+                    self.shell.on_event(token, readiness, Instant::now());
                 }
             }
+            let now = Instant::now();
             self.shell.expire(now);
             self.feeds.turn(&mut self.shell, now);
-            self.shell.run_queued(now);
+            self.shell.run_queued();
             while let Some(request) = self.shell.request() {
                 match request {
-                    Request::Reload => self.reload(now),
+                    Request::Reload => self.reload(Instant::now()),
                     Request::ReopenLog => self.reopen_log(),
                 }
             }

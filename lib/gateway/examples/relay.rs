@@ -88,17 +88,17 @@ fn serve(config: Config) -> Result<(), Failure> {
     let mut shell = Shell::new(Open, prepared, &ControlPlace::None, log)?;
     shell.announce("relay");
     while !shell.is_finished() {
-        let now = shell.wait(None)?;
+        shell.wait(None)?;
         let mut at = 0;
         while let Some((token, readiness)) = shell.event(at) {
             at += 1;
-            shell.on_event(token, readiness, now);
+            shell.on_event(token, readiness, Instant::now());
         }
-        shell.expire(now);
-        shell.run_queued(now);
+        shell.expire(Instant::now());
+        shell.run_queued();
         while let Some(request) = shell.request() {
             if request == Request::Reload {
-                shell.reloaded(Err("there is nothing to read anew".to_owned()), now);
+                shell.reloaded(Err("there is nothing to read anew".to_owned()), Instant::now());
             }
         }
     }

@@ -243,6 +243,10 @@ pub trait Gate {
     /// May this request go on? `asker` is to be given back with effects about it.
     fn admit(&mut self, head: &Head<'_>, peer: &Peer, asker: Asker, now: Instant) -> Admission;
 
+    /// The head of a dispatched request leaves for an origin, later than it was dispatched: a connection had to be made
+    /// first. Told again if it is sent again.
+    fn sent(&mut self, _ticket: Ticket, _now: Instant) {}
+
     /// A dispatched request has ended, its content included.
     fn settle(&mut self, ticket: Ticket, outcome: Outcome, now: Instant);
 

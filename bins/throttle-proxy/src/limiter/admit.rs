@@ -67,6 +67,7 @@ impl Limiter {
             arrived: now,
             patience,
             deadline: now + route.permitted_wait(patience),
+            spent_at: now,
             limits: if preflight { Vec::new() } else { limits },
             state: State::Queued,
         }

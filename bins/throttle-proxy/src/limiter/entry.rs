@@ -53,6 +53,8 @@ pub(super) struct Entry {
     pub(super) patience: Duration,
     /// Its last moment in the queue.
     pub(super) deadline: Instant,
+    /// The moment at which rates remember it, once it was dispatched.
+    pub(super) spent_at: Instant,
     /// Its keys, by the limit's place.
     pub(super) limits: Vec<(u16, Key)>,
     pub(super) state: State,

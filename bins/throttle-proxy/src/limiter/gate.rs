@@ -21,6 +21,10 @@ impl Gate for Limiter {
         self.decide(head, peer, asker, now)
     }
 
+    fn sent(&mut self, ticket: Ticket, now: Instant) {
+        self.note_sent(ticket, now);
+    }
+
     fn settle(&mut self, ticket: Ticket, outcome: Outcome, now: Instant) {
         self.end(ticket, Some(outcome), now);
     }

@@ -75,6 +75,12 @@ impl Meter {
         };
     }
 
+    /// The event noted at `at` happens only now.
+    pub(super) fn postpone(&mut self, at: Instant, now: Instant) {
+        self.withdraw(at);
+        self.take(now);
+    }
+
     /// Events that count now; by [`Algorithm::Gcra`] not known, and shown as none.
     pub(super) fn used(&self, now: Instant) -> usize {
         match self {
@@ -219,6 +225,12 @@ impl Keyed {
             Some(entry) => entry.meter.withdraw(at),
             None => self.overflow.withdraw(at),
         }
+    }
+
+    /// The event noted at `at` happens only now.
+    pub(super) fn postpone(&mut self, key: Key, at: Instant, now: Instant) {
+        self.withdraw(key, at);
+        self.take(key, now);
     }
 
     fn forget(&mut self, now: Instant) {

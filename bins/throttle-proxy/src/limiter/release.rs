@@ -238,7 +238,7 @@ impl Limiter {
     /// Spends what a request spends. All limits have agreed.
     pub(super) fn dispatch(&mut self, ticket: Ticket, now: Instant) {
         let Some(entry) = self.tickets.get_mut(ticket.0) else { return };
-        entry.state = State::Dispatched(now);
+        (entry.state, entry.spent_at) = (State::Dispatched(now), now);
         let route = &mut self.routes[usize::from(entry.route.0)];
         route.in_flight += 1;
         self.in_flight += 1;
@@ -271,7 +271,7 @@ impl Limiter {
                 self.routes[at].in_flight -= 1;
                 self.in_flight -= 1;
                 if outcome.is_none_or(reached_nobody) {
-                    self.withdraw(&entry, dispatched);
+                    self.withdraw(&entry);
                 }
                 if let Some(outcome) = outcome {
                     self.learn(at, outcome, dispatched, in_flight, now);
@@ -281,17 +281,36 @@ impl Limiter {
         self.turn(now);
     }
 
-    fn withdraw(&mut self, entry: &Entry, dispatched: Instant) {
+    /// The head of a dispatched request has left only now: its rates remember it by this moment, for that is when it
+    /// arrives.
+    pub(super) fn note_sent(&mut self, ticket: Ticket, now: Instant) {
+        let Some(entry) = self.tickets.get_mut(ticket.0) else { return };
+        if entry.state == State::Queued || entry.spends == Spends::Nothing {
+            return;
+        }
+        let spent_at = std::mem::replace(&mut entry.spent_at, now);
+        let route = &mut self.routes[usize::from(entry.route.0)];
+        route.meter.postpone(spent_at, now);
+        if let (Staged::Yes, Some(stage)) = (entry.staged, &mut route.stage) {
+            stage.postpone(entry.key, spent_at, now);
+        }
+        for (limit, key) in &entry.limits {
+            self.limits[usize::from(*limit)].postpone(*key, spent_at, now);
+        }
+    }
+
+    fn withdraw(&mut self, entry: &Entry) {
         if entry.spends == Spends::Nothing {
             return;
         }
+        let spent_at = entry.spent_at;
         let route = &mut self.routes[usize::from(entry.route.0)];
-        route.meter.withdraw(dispatched);
+        route.meter.withdraw(spent_at);
         if let (Staged::Yes, Some(stage)) = (entry.staged, &mut route.stage) {
-            stage.withdraw(entry.key, dispatched);
+            stage.withdraw(entry.key, spent_at);
         }
         for (limit, key) in &entry.limits {
-            self.limits[usize::from(*limit)].withdraw(*key, dispatched);
+            self.limits[usize::from(*limit)].withdraw(*key, spent_at);
         }
     }
 

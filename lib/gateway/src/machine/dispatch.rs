@@ -262,6 +262,9 @@ impl<G: Gate> Gateway<G> {
             return self.give_up(id, Code::Loop, now);
         }
         exchange.times.sent = Some(now);
+        if let Some(ticket) = exchange.ticket.filter(|_| exchange.times.dispatched != Some(now)) {
+            self.gate.sent(ticket, now);
+        }
         if let Replay::Kept(kept) = &exchange.replay {
             self.outbox.write(End::Origin(conn), |out| out.extend_from_slice(kept));
         }

@@ -199,6 +199,8 @@ impl<G: Gate> Shell<G> {
         }
         let mut pause = Duration::ZERO;
         for _ in 0..ACCEPTS_PER_TURN {
+            // Each may be a request to be dispatched, and is to be noted when it is.
+            let now = Instant::now();
             let busy = self.entering.len() >= self.prepared.config.settings.tls_handshakes_max as usize;
             let Some(door) = self.doors.get_mut(at) else { return };
             if busy && door.security == Security::Tls {
@@ -420,10 +422,11 @@ impl<G: Gate> Shell<G> {
     }
 
     /// Gives everybody who has something to do one turn.
-    pub fn run_queued(&mut self, now: Instant) {
+    pub fn run_queued(&mut self) {
         self.gateway.set_buffered(self.conns.pending());
         for _ in 0..self.conns.runnable_len() {
             let Some(end) = self.conns.next_runnable() else { break };
+            let now = Instant::now();
             self.conns.pump(&mut self.gateway, end, now);
             self.apply(now);
         }

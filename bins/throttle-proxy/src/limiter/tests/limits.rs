@@ -25,6 +25,29 @@ fn n_pass_and_n_plus_1_waits_until_the_first_has_left_the_window() {
 }
 
 #[test]
+fn a_request_counts_from_when_its_head_leaves() {
+    for algorithm in [Algorithm::Window, Algorithm::Gcra] {
+        let mut policy = policy_with(|route| {
+            (route.rate, route.algorithm) = (Rate { events: 2, window: ms(1000), burst: 1 }, algorithm);
+            (route.queue_order, route.retry_delay) = (QueueOrder::Fifo, ms(0));
+        });
+        let key = KeySpec::address();
+        let rate = Rate::new(1, ms(1500));
+        policy.limits.push(LimitPolicy { name: "own".to_owned(), key, rate, algorithm, routes: Vec::new() });
+        let mut bench = Bench::new(policy);
+        let ticket = bench.pass(from(1));
+        bench.delay(from(2));
+        bench.delay(from(1));
+        // Its connection took so long.
+        let left_at = bench.start + ms(300);
+        bench.at(300).limiter.sent(ticket, left_at);
+        assert_eq!(bench.run_to(799), []);
+        assert_eq!(bench.run_to(800), [(800, News::Released(2))], "half the window after it left");
+        assert_eq!(bench.run_to(1800), [(1800, News::Released(3))], "and its key's rate counts from there too");
+    }
+}
+
+#[test]
 fn slots_that_become_free_at_once_are_spent_at_the_pace() {
     let mut bench = Bench::with(|route| {
         route.rate = Rate::new(5, ms(2000));

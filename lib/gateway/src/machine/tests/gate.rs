@@ -38,6 +38,8 @@ pub(super) struct Scripted {
     effects: VecDeque<Effect>,
     pub(super) endings: Vec<Ending>,
     pub(super) admitted: usize,
+    /// When heads were said to leave later than they were dispatched.
+    pub(super) sent: Vec<Instant>,
 }
 
 impl Scripted {
@@ -49,6 +51,7 @@ impl Scripted {
             effects: VecDeque::new(),
             endings: Vec::new(),
             admitted: 0,
+            sent: Vec::new(),
         }
     }
 
@@ -99,6 +102,11 @@ impl Gate for Scripted {
         }
         self.queue.push_back((ticket, asker));
         Admission::Delay { ticket, until: now + Duration::from_secs(3) }
+    }
+
+    fn sent(&mut self, ticket: Ticket, now: Instant) {
+        assert!(self.tickets.contains(ticket.0), "{ticket:?} is over");
+        self.sent.push(now);
     }
 
     fn settle(&mut self, ticket: Ticket, outcome: Outcome, _: Instant) {

@@ -1,4 +1,4 @@
-//! Requests that waited: in the gate's queue, and for the end of the process.
+//! Requests that waited: in the gate's queue, for a connection, for the end of the process.
 
 use std::time::Duration;
 
@@ -59,4 +59,19 @@ fn a_drain_ends_connections_that_were_promised_to_go_on() {
     bench.pass(Duration::from_secs(1));
     assert_eq!(bench.closed(End::Client(resting)), Some(Closing::Linger));
     assert!(bench.gateway.is_drained());
+}
+
+#[test]
+fn the_gate_is_told_when_a_head_leaves_later_than_it_was_dispatched() {
+    let mut bench = Bench::new(Mood::Pass, |_| {});
+    let client = bench.connect();
+    bench.send(client, GET);
+    bench.pass(Duration::from_millis(7));
+    assert_eq!(bench.gateway.gate().sent, []);
+    let origin = bench.accept();
+    assert_eq!(bench.gateway.gate().sent, [bench.now]);
+    bench.reply(origin, OK);
+    bench.send(client, GET);
+    assert!(bench.asked(origin).ends_with("\r\n\r\n"));
+    assert_eq!(bench.gateway.gate().sent.len(), 1, "on a kept connection it leaves at once");
 }
