@@ -374,6 +374,17 @@ impl Conn {
     /// Ends the connection and gives its buffers back.
     pub fn close(mut self, pool: &mut BufPool) {
         self.end_secure();
+        self.release(pool);
+    }
+
+    /// Breaks the connection: what the peer has must not look whole to it. TCP resets, and TLS does not say its own end.
+    pub fn abort(self, pool: &mut BufPool) {
+        // Closed all the same; the peer may then take it for an end.
+        let _ = self.stream.set_abortive();
+        self.release(pool);
+    }
+
+    fn release(mut self, pool: &mut BufPool) {
         self.out.take().into_iter().chain(self.input.take()).for_each(|buf| pool.put(buf));
     }
 

@@ -177,11 +177,7 @@ impl<G: Gate> Shell<G> {
         let conn = link.conn;
         let settings = &self.gateway.config().settings;
         match closing {
-            Closing::Abort => {
-                // A reset, not an end: what the peer has must not look whole to it.
-                let _ = conn.stream().set_abortive();
-                conn.close(&mut self.conns.bufs);
-            }
+            Closing::Abort => conn.abort(&mut self.conns.bufs),
             Closing::Flush if link.connecting || !conn.has_pending() => conn.close(&mut self.conns.bufs),
             Closing::Linger | Closing::Flush => {
                 let bytes = if closing == Closing::Linger { settings.linger_bytes } else { 0 };

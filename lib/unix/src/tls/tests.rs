@@ -145,10 +145,20 @@ fn an_end_is_told_from_a_cut() {
     let mut pair = Pair::open(&["a"], "a.test");
     pair.server.send_bytes(&mut pair.pool, b"last").unwrap();
     pair.server.stream().shutdown(std::net::Shutdown::Write).unwrap();
-    assert_eq!(read(&mut pair.client, &mut scratch), b"last");
-    pair.client.on_event(ALL);
+    is_cut(&mut pair.client);
+
+    let mut pair = Pair::open(&["a"], "a.test");
+    pair.server.send_bytes(&mut pair.pool, b"last").unwrap();
+    pair.server.abort(&mut pair.pool);
+    is_cut(&mut pair.client);
+}
+
+fn is_cut(conn: &mut Conn) {
+    let mut scratch = vec![0; 1024];
+    assert_eq!(read(conn, &mut scratch), b"last");
+    conn.on_event(ALL);
     assert!(
-        matches!(pair.client.read(&mut scratch), Read::Failed(error) if error.kind() == io::ErrorKind::UnexpectedEof)
+        matches!(conn.read(&mut scratch), Read::Failed(error) if error.kind() == io::ErrorKind::UnexpectedEof)
     );
 }
 

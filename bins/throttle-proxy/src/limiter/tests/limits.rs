@@ -43,7 +43,11 @@ fn a_request_counts_from_when_its_head_leaves() {
         bench.at(300).limiter.sent(ticket, left_at);
         assert_eq!(bench.run_to(799), []);
         assert_eq!(bench.run_to(800), [(800, News::Released(2))], "half the window after it left");
-        assert_eq!(bench.run_to(1800), [(1800, News::Released(3))], "and its key's rate counts from there too");
+        assert_eq!(
+            bench.run_to(1800),
+            [(1800, News::Released(3))],
+            "and its key's rate counts from there too"
+        );
     }
 }
 
