@@ -50,8 +50,8 @@ pub fn write_file(path: &Path, bytes: &[u8], existing: Existing) -> Result<(), O
     let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let failed = |error| OutputError::Io(path.clone(), error);
     let old = match fs::metadata(path) {
-        Ok(_) if existing == Existing::Keep => return Err(OutputError::Exists(path.clone())),
         Ok(old) if !old.is_file() => return Err(OutputError::NoFile(path.clone())),
+        Ok(_) if existing == Existing::Keep => return Err(OutputError::Exists(path.clone())),
         Ok(old) => Some(old),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(failed(error)),

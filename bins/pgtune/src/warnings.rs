@@ -69,6 +69,8 @@ codes! {
     TooManyBackends, "too-many-backends", Risk;
     /// Fewer than 20 connections.
     FewConnections, "few-connections", Warn;
+    /// The data directory could not be looked into.
+    DataDir, "data-dir", Warn;
     /// The kind of disk is a guess.
     DiskAssumed, "disk-assumed", Info;
     /// Nothing is known about the volume of the WAL.

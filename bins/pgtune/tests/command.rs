@@ -77,8 +77,8 @@ fn memory_out_of_range_is_refused_with_the_accepted_form() {
     for memory in ["0", "-1GB", "2XB", "65TB", "", "GB", "0.0001kB"] {
         refused(&[&format!("--memory={memory}")], form);
     }
-    refused(&["--memory", "63MB"], "memory 63MB: expected a size from 64MB to 64TB");
-    refused(&["--memory", "2048"], "memory 2kB: expected");
+    refused(&["--memory", "63MB"], "memory 63MB (--memory): expected a size from 64MB to 64TB");
+    refused(&["--memory", "2048"], "memory 2kB (--memory): expected");
     refused(&["--memory", "1GB", "--reserve", "1GB"], "--reserve 1GB: expected less than the memory, 1GB");
     refused(&["--memory", "1GB", "--reserve", "1000MB"], "memory 24MB without the reserve of 1000MB");
     for memory in ["64MB", "64tb", "67108864b", "65536K", "0.0625 g"] {
@@ -134,7 +134,98 @@ fn what_excludes_each_other_is_refused() {
     refused(&["--rate", "10"], "--rate and --db-time only mean something together");
     refused(&["--threads", "10"], "--threads and --conns-per-request only mean something together");
     refused(&["--wal-shared"], "--wal-shared needs --wal-disk");
-    refused(&["--pool-host", "h:1"], "--pool-host needs --database and --user");
+    refused(&["--pool-host", "h:1"], "--pool-host, --database and --user only make DATABASE_URL together");
+    refused(&["--user", "u"], "only make DATABASE_URL together");
+    refused(&["--yes"], "--yes only means something with --apply or --undo");
+    refused(&["--diff", "live", "--yes"], "--yes only means something");
+}
+
+#[test]
+fn where_the_pooler_listens_is_a_host_and_a_port() {
+    let url = |host: &str| {
+        ["--database", "d", "--user", "u", "--format", "env", "-q", "--pool-host"]
+            .map(str::to_owned)
+            .into_iter()
+            .chain([host.to_owned()])
+            .collect::<Vec<_>>()
+    };
+    for host in ["h", "h:", ":1", "h:0", "h:65536", "h:+1", "::1:6432", "[::1", "[h]:1", "a/b:1", "u@h:1"] {
+        let arguments = url(host);
+        refused(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), "expected host:port, such as");
+    }
+    for host in ["h:1", "pool.internal:65535", "[::1]:6432", "10.0.0.1:6432"] {
+        let arguments = url(host);
+        let run = run(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        assert!(run.out.starts_with(&format!("DATABASE_URL=postgresql://u@{host}/d\n")), "{}", run.out);
+    }
+}
+
+#[test]
+fn what_is_about_a_server_is_checked_before_it_is_asked() {
+    let advise = |window| ["--advise", "--window", window, "--dsn", "host=/nowhere user=u"];
+    for window in ["9", "9999ms", "3601", "61min", "1d"] {
+        refused(&advise(window), "expected 10s to 1h, or 0 for all since the statistics were reset");
+    }
+    for window in ["0", "10", "3600", "1h"] {
+        assert_eq!(run(&advise(window)).code, 75, "{window}");
+    }
+    for name in ["x", "../x.conf", "/x.conf", ".x.conf", "x.CONF"] {
+        refused(&["--apply", "conf.d", "--conf-name", name], "expected a name that ends in .conf");
+    }
+}
+
+#[test]
+fn an_empty_name_is_refused_where_one_is_given() {
+    for flag in ["--output", "--data-dir", "--conf-dir", "--conf-name", "--undo-dir", "--sysroot", "--user"] {
+        refused(&[flag, ""], &format!("{flag} '': expected a name"));
+    }
+    assert_eq!(run(&["--dsn", "", "-q"]).code, 0);
+}
+
+#[test]
+fn a_data_directory_that_tells_nothing_is_told_of() {
+    let blind = run(&["--memory", "1GB", "--data-dir", "/nonexistent"]);
+    assert_eq!(blind.code, 0);
+    let words = "pgtune: warning: data-dir: /nonexistent has no PG_VERSION that can be read";
+    assert!(blind.err.contains(words), "{}", blind.err);
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("PG_VERSION"), "16\n").unwrap();
+    let seen = run(&["--memory", "1GB", "--data-dir", directory.path().to_str().unwrap()]);
+    assert!(
+        !seen.err.contains("data-dir: ") && seen.out.contains("PostgreSQL 16 (PG_VERSION)"),
+        "{}",
+        seen.err
+    );
+}
+
+/// The file tells where the data is, and that tells the version.
+#[test]
+fn a_file_is_compared_with_settings_for_the_version_of_its_data() {
+    let directory = tempfile::tempdir().unwrap();
+    let (main, data) = (directory.path().join("postgresql.conf"), directory.path().join("data"));
+    fs::create_dir(&data).unwrap();
+    fs::write(data.join("PG_VERSION"), "15\n").unwrap();
+    let diff = |text: &str| {
+        fs::write(&main, text).unwrap();
+        run(&["--diff", main.to_str().unwrap(), "--memory", "2GB", "--cpus", "2", "-q"])
+    };
+    let named = diff("data_directory = 'data'\n");
+    assert_eq!(named.code, 1, "{}", named.err);
+    assert!(
+        named.out.contains("shared_buffers") && !named.out.contains("reserved_connections"),
+        "{}",
+        named.out
+    );
+    assert!(diff("").out.contains("reserved_connections"), "nothing tells: the newest");
+    fs::write(directory.path().join("PG_VERSION"), "15\n").unwrap();
+    assert!(!diff("").out.contains("reserved_connections"), "beside the file");
+    let missing = run(&["--diff", "/no/such.conf"]);
+    assert_eq!(missing.code, 2);
+    assert!(
+        missing.err.starts_with("pgtune: /no/such.conf: could not read /no/such.conf: No such"),
+        "{}",
+        missing.err
+    );
 }
 
 #[test]
@@ -199,6 +290,7 @@ fn a_file_is_written_whole_or_not_at_all() {
     assert_eq!((first.code, first.out.as_str(), first.err.as_str()), (0, "", ""));
     let written = fs::read_to_string(path).unwrap();
     assert!(written.starts_with("# detected: ") && written.ends_with("\n"));
+    refused(&["--memory", "2GB", "-q", "-o", "/dev/null"], "/dev/null is no regular file");
     let again = tune(&["--profile", "dw"]);
     assert_eq!(again.code, 2);
     assert!(again.err.contains("exists: --force replaces it"), "{}", again.err);

@@ -11,7 +11,7 @@ pub mod grammar;
 mod tests;
 mod walk;
 
-pub use walk::{BYTES_MAX, DEPTH_MAX, FILES_MAX, read};
+pub use walk::{BYTES_MAX, DEPTH_MAX, FILES_MAX, is_member, read};
 
 use std::fmt;
 use std::path::PathBuf;
@@ -39,6 +39,8 @@ pub struct FileSettings {
     pub entries: Vec<Entry>,
     /// Directories named by `include_dir`, in order.
     pub directories: Vec<Directory>,
+    /// The data directory: the one that is named, else the one the file is in.
+    pub data_directory: PathBuf,
 }
 
 /// A directory whose files are included.
@@ -85,7 +87,10 @@ pub enum Fault {
 
 impl fmt::Display for ConfError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.fault)
+        match self.place.line {
+            0 => write!(f, "{}: {}", self.place.file.display(), self.fault),
+            _ => write!(f, "{}: {}", self.place, self.fault),
+        }
     }
 }
 

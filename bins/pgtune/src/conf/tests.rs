@@ -152,7 +152,8 @@ fn the_last_line_counts_wherever_it_stands() {
 fn auto_conf_is_looked_for_in_the_data_directory() {
     let files = tree(&[("etc/postgresql.conf", ""), ("data/postgresql.auto.conf", "a = 2\n")]);
     let main = files.path().join("etc/postgresql.conf");
-    assert_eq!(read(&main).unwrap(), FileSettings::default());
+    assert_eq!(read(&main).unwrap().entries, []);
+    assert_eq!(read(&main).unwrap().data_directory, files.path().join("etc"));
     fs::write(&main, format!("a = 1\ndata_directory = '{}'\n", files.path().join("data").display())).unwrap();
     assert_eq!(value(&read(&main).unwrap(), "a"), ("2".to_owned(), AUTO_CONF.to_owned(), 1));
 }
@@ -179,7 +180,7 @@ fn faults_name_file_and_line() {
         read(Path::new("/nowhere/postgresql.conf"))
             .unwrap_err()
             .to_string()
-            .starts_with("/nowhere/postgresql.conf:0: could not read")
+            .starts_with("/nowhere/postgresql.conf: could not read")
     );
 }
 
@@ -189,6 +190,9 @@ fn a_pipe_is_not_waited_for() {
     let made = std::process::Command::new("mkfifo").arg(files.path().join("pipe.conf")).status();
     assert!(made.unwrap().success());
     assert_eq!(fault(&files), "postgresql.conf:1: pipe.conf is not a file");
+    fs::write(files.path().join("postgresql.conf"), "").unwrap();
+    fs::rename(files.path().join("pipe.conf"), files.path().join(AUTO_CONF)).unwrap();
+    assert_eq!(fault(&files), "postgresql.conf: postgresql.auto.conf is not a file");
 }
 
 #[test]

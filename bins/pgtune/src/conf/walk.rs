@@ -31,13 +31,13 @@ const OLD_NAMES: [(&str, &str); 2] = [("sort_mem", "work_mem"), ("vacuum_mem", "
 pub fn read(path: &Path) -> Result<FileSettings, ConfError> {
     let mut walk = Walk { found: FileSettings::default(), open: Vec::new(), files: 0, bytes: 0 };
     walk.file(path, &Place::of_file(path))?;
-    let directory = match walk.found.effective("data_directory") {
+    walk.found.data_directory = match walk.found.effective("data_directory") {
         Some(entry) => beside(path, entry.value.as_bytes()),
         None => path.parent().map(Path::to_owned).unwrap_or_default(),
     };
-    let auto = directory.join(AUTO_CONF);
+    let auto = walk.found.data_directory.join(AUTO_CONF);
     if exists(&auto) {
-        walk.file(&auto, &Place::of_file(path))?;
+        walk.include(&auto, &Place::of_file(path))?;
     }
     Ok(walk.found)
 }
@@ -133,14 +133,17 @@ fn beside(path: &Path, named: &[u8]) -> PathBuf {
     path.parent().unwrap_or(Path::new("")).join(OsStr::from_bytes(named))
 }
 
-/// The files of a directory that the server includes: `*.conf` without a leading dot, in the order of their bytes.
+/// Whether the server includes a file of this name with its directory: `*.conf` without a leading dot.
+pub fn is_member(name: &OsStr) -> bool {
+    name.as_bytes().ends_with(b".conf") && !name.as_bytes().starts_with(b".")
+}
+
+/// The files of a directory that the server includes, in the order of their bytes.
 fn members(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
-        let name = entry.file_name();
-        let wanted = name.as_bytes().ends_with(b".conf") && !name.as_bytes().starts_with(b".");
-        if wanted && !entry.path().is_dir() {
+        if is_member(&entry.file_name()) && !entry.path().is_dir() {
             found.push(entry.path());
         }
     }

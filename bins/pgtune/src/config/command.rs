@@ -8,7 +8,7 @@ use sluice_cli::flags::Given as Flags;
 use sluice_cli::help::help;
 use sluice_cli::ini::{self, Ini, Item, Place};
 use sluice_cli::nearest::nearest;
-use sluice_cli::settings::{Origin, SetError, Values};
+use sluice_cli::settings::{Kind, Origin, SetError, Values};
 
 use super::options::{self, OPTIONS, USAGE};
 use super::{Action, ConfigError, ENVIRONMENT_PREFIX, How, Request, check, project};
@@ -166,6 +166,11 @@ fn of_environment(values: &mut Values, environment: &[(String, String)]) -> Resu
 fn of_flags(values: &mut Values, flags: &Flags) -> Result<(), ConfigError> {
     for (long, key, takes_value) in options::flags().filter(|(long, ..)| flags.has(long)) {
         let value = if takes_value { text(flags, long)? } else { "1".to_owned() };
+        // An empty variable of a script, most likely; only a connection may be described by nothing.
+        let is_text = values.table().row(key).is_some_and(|row| row.kind == Kind::Text);
+        if value.is_empty() && is_text && key != "dsn" {
+            return Err(ConfigError(format!("--{long} '': expected a name")));
+        }
         let set = values.set(key, &value, Origin::Flag);
         set.map_err(|error| ConfigError(fault(&format!("--{long}"), &value, &error)))?;
     }

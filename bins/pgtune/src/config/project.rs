@@ -1,6 +1,7 @@
 //! From values of the table to typed fields.
 
 use std::borrow::Cow;
+use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -78,15 +79,7 @@ fn pool(read: Read) -> Result<PoolWishes, ConfigError> {
         (None, None) => None,
         _ => return Err(together("threads", "conns-per-request")),
     };
-    let url = match (read.text("pool_host"), read.text("database"), read.text("user")) {
-        (Some(host), Some(database), Some(user)) => Some(Url { host, database, user }),
-        (None, ..) => None,
-        _ => {
-            return Err(ConfigError(
-                "--pool-host needs --database and --user: all three make DATABASE_URL".into(),
-            ));
-        }
-    };
+    let url = url(read)?;
     Ok(PoolWishes {
         asked: if read.asks_for_pool() { Asked::Yes } else { Asked::No },
         pooled: read.switch("pooled"),
@@ -100,6 +93,32 @@ fn pool(read: Read) -> Result<PoolWishes, ConfigError> {
         http_timeout: read.duration("http_timeout").unwrap_or_default(),
         url,
     })
+}
+
+/// The parts of DATABASE_URL: all three or none.
+fn url(read: Read) -> Result<Option<Url>, ConfigError> {
+    match (read.text("pool_host"), read.text("database"), read.text("user")) {
+        (Some(host), Some(database), Some(user)) if is_host_port(&host) => {
+            Ok(Some(Url { host, database, user }))
+        }
+        (Some(host), Some(_), Some(_)) => Err(ConfigError(format!(
+            "--pool-host {host}: expected host:port, such as pool.internal:6432 or [::1]:6432"
+        ))),
+        (None, None, None) => Ok(None),
+        _ => Err(ConfigError("--pool-host, --database and --user only make DATABASE_URL together".into())),
+    }
+}
+
+/// Whether a text is a name or an address, a colon and a port; an IPv6 address has brackets around it.
+fn is_host_port(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else { return false };
+    let is_host = match host.strip_prefix('[') {
+        Some(address) => address.strip_suffix(']').is_some_and(|address| address.parse::<Ipv6Addr>().is_ok()),
+        None => !host.is_empty() && !host.contains([':', '/', '@', '[', ']']),
+    };
+    is_host
+        && port.bytes().all(|byte| byte.is_ascii_digit())
+        && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
 fn output(read: Read) -> Output {

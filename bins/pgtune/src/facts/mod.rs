@@ -48,6 +48,8 @@ pub struct Facts {
     pub wal: Option<Known<WalVolume>>,
     /// Free space where the data is, in kB.
     pub data_free_kb: Option<u64>,
+    /// The data directory that was given, where it could not be looked into.
+    pub unread_data_dir: Option<PathBuf>,
     /// Size of /dev/shm, in kB.
     pub shm_kb: Option<Known<u64>>,
     /// Size of a huge page, in kB.
@@ -147,7 +149,7 @@ pub fn detect(request: &Request, server: Option<&ServerFacts>) -> Result<Facts, 
     if !MAJORS.contains(&facts.major.value) {
         return Err(FactsError::Major(facts.major.value, facts.major.from.into_owned()));
     }
-    enough(facts.memory_kb.value, request.wishes.reserve_kb, false).map_err(FactsError::Config)?;
+    enough(&facts.memory_kb, request.wishes.reserve_kb, false).map_err(FactsError::Config)?;
     Ok(facts)
 }
 
@@ -167,6 +169,7 @@ fn assumed(given: &Given) -> Result<Facts, FactsError> {
         major: given.major.clone().unwrap_or(Known::new(*MAJORS.end(), "default")),
         wal: volume::given(given),
         data_free_kb: None,
+        unread_data_dir: None,
         shm_kb: given.shm_kb.clone(),
         huge_page_kb: None,
         descriptors: None,
@@ -194,7 +197,9 @@ fn found(request: &Request, server: Option<&ServerFacts>) -> Result<Facts, Facts
         Some(disk) => (disk, Certainty::Known),
         None => disk::detect(&root, data_dir),
     };
-    let major = given.major.clone().or_else(|| data_dir.and_then(volume::major));
+    let told = data_dir.and_then(volume::major);
+    let unread_data_dir = given.data_dir.clone().filter(|_| told.is_none());
+    let major = given.major.clone().or(told);
     Ok(Facts {
         memory_high_kb: groups.memory_high_kb().filter(|high| *high < memory_kb.value),
         memory_kb,
@@ -206,6 +211,7 @@ fn found(request: &Request, server: Option<&ServerFacts>) -> Result<Facts, Facts
         major: major.unwrap_or(Known::new(*MAJORS.end(), "default")),
         wal: volume::given(given).or_else(|| data_dir.and_then(volume::wal)),
         data_free_kb: data_dir.and_then(volume::free_kb),
+        unread_data_dir,
         shm_kb: given.shm_kb.clone().or_else(|| volume::shm(&root)),
         huge_page_kb: memory::huge_page_kb(&root),
         descriptors: machine::descriptor_limit().ok(),

@@ -27,8 +27,10 @@ impl Root {
     }
 }
 
-/// The text of a file, if it can be read; bytes that are no UTF-8 are replaced.
+/// The text of a file, if it can be read; bytes that are no UTF-8 are replaced. What is no file tells nothing: a pipe
+/// would keep us for ever.
 pub(super) fn read(path: &Path) -> Option<String> {
+    fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
     let mut bytes = Vec::new();
     File::open(path).ok()?.take(FILE_BYTES).read_to_end(&mut bytes).ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())

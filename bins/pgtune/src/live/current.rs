@@ -199,7 +199,7 @@ pub(crate) fn sample(values: &[(&str, &str)]) -> Settings {
         value: (*value).to_owned(),
         place: sluice_cli::ini::Place::of_file(std::path::Path::new("postgresql.conf")),
     });
-    let files = FileSettings { entries: entries.collect(), directories: Vec::new() };
+    let files = FileSettings { entries: entries.collect(), ..FileSettings::default() };
     Settings::from_files(&files, 18)
 }
 

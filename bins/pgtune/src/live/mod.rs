@@ -67,8 +67,9 @@ fn note(request: &Request, text: &dyn Display) {
     }
 }
 
-fn lost(fault: &Fault) -> Exit {
-    failed(fault, fault.exit())
+/// Says what could not be done because of the server, and why.
+fn lost(doing: &str, fault: &Fault) -> Exit {
+    failed(&format_args!("{doing}: {fault}"), fault.exit())
 }
 
 /// Writes to standard output, whose reader may have read enough.
@@ -94,15 +95,16 @@ fn connect(request: &Request) -> Result<Connected, Exit> {
         note(request, text);
     }
     let is_near = plan.is_near();
-    let mut server = Server::connect(plan).map_err(|fault| lost(&fault))?;
+    let mut server = Server::connect(plan).map_err(|fault| failed(&fault, fault.exit()))?;
     let settings = settings(&mut server)?;
-    let facts = describe(&mut server, &settings, is_near).map_err(|fault| lost(&fault))?;
+    let facts = describe(&mut server, &settings, is_near)
+        .map_err(|fault| lost("asking which process serves us", &fault))?;
     Ok(Connected { server, facts, settings })
 }
 
 /// All settings of the server, as its sessions see them.
 fn settings(server: &mut Server) -> Result<Settings, Exit> {
-    let rows = server.ask(current::QUERY).map_err(|fault| lost(&fault))?;
+    let rows = server.ask(current::QUERY).map_err(|fault| lost("reading pg_settings", &fault))?;
     let settings = Settings::from_rows(rows);
     if settings.find("server_version_num").is_none() {
         return Err(failed(&"this is no PostgreSQL server: it has no settings", Exit::Temporary));
@@ -182,6 +184,11 @@ fn diff_live(request: &Request) -> Result<Exit, Exit> {
 fn diff_file(request: &Request, path: &Path) -> Result<Exit, Exit> {
     let files = conf::read(path).map_err(|error| failed(&error, Exit::Usage))?;
     let server = if request.live.ask { Some(server_facts(request)?) } else { None };
+    // The file tells where its server's data is, unless somebody else did; and so the version, the disk, the WAL.
+    let mut request = request.clone();
+    let data_dir = Some(&files.data_directory).filter(|directory| directory.join("PG_VERSION").is_file());
+    request.given.data_dir = request.given.data_dir.or_else(|| data_dir.cloned());
+    let request = &request;
     let plan = plan_for(request, server.as_ref())?;
     let settings = Settings::from_files(&files, plan.major());
     show(request, &diff::compare(recommended(&plan), &settings))

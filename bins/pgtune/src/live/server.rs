@@ -47,17 +47,18 @@ impl Fault {
         match self {
             Self::Unreachable(_) => Exit::Temporary,
             Self::NotAdmitted(_) => Exit::Usage,
-            Self::Refused(_) => Exit::No,
+            Self::Refused(error) if may_pass(error) => Exit::Temporary,
+            Self::Refused(_) => Exit::Usage,
         }
     }
+}
 
-    /// The code of the server's error, if it is one.
-    pub fn sqlstate(&self) -> Option<SqlState> {
-        match self {
-            Self::Refused(error) => error.sqlstate,
-            Self::Unreachable(_) | Self::NotAdmitted(_) => None,
-        }
-    }
+/// Whether the same statement may work later: classes 40 (rolled back), 53 (out of resources), 55 (in use), 57 (somebody
+/// stopped it), 58 and XX (the server's own trouble).
+fn may_pass(error: &ServerError) -> bool {
+    error
+        .sqlstate
+        .is_some_and(|code| [*b"40", *b"53", *b"55", *b"57", *b"58", *b"XX"].contains(&code.class()))
 }
 
 impl fmt::Display for Fault {

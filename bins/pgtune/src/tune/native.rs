@@ -441,6 +441,13 @@ fn of_budget(budget: &Budget, fits: bool) -> Vec<Warning> {
 fn of_machine(facts: &Facts, inputs: &Inputs) -> Vec<Warning> {
     let mut warnings = Vec::new();
     let mut warn = |code, text: String| warnings.push(Warning::new(code, text));
+    if let Some(directory) = &facts.unread_data_dir {
+        let text = format!(
+            "{} has no PG_VERSION that can be read: version, disk and volumes are not known from there",
+            directory.display()
+        );
+        warn(Code::DataDir, text);
+    }
     if facts.disk_certainty == Certainty::Assumed {
         let disk = facts.disk.value.word();
         warn(

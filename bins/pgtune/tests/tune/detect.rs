@@ -3,10 +3,11 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::process::Command;
 
 use crate::common::codes;
 use pgtune::config::Disk;
-use pgtune::facts::{Certainty, Facts, Share};
+use pgtune::facts::{Certainty, Confinement, Facts, Share};
 use pgtune::tune::Plan;
 use sluice_unix::machine;
 use tempfile::TempDir;
@@ -190,7 +191,35 @@ fn what_is_broken_limits_nothing() {
     let root = Root::new().v2().file("proc/meminfo", "").file("sys/fs/cgroup/memory.max", "2147483648\n");
     is(root.memory(), 2 * GB, V2);
     let small = Root::new().v2().file("sys/fs/cgroup/memory.max", "33554432\n");
-    assert!(error(&small).contains("memory 32MB: expected a size from 64MB to 64TB"), "{}", error(&small));
+    assert!(error(&small).contains("memory 32MB (cgroup v2 memory.max): expected a size from 64MB to 64TB"), "{}", error(&small));
+}
+
+/// A pipe would keep whoever opens it; a directory, a loop of links and a device are no files either.
+#[test]
+fn what_is_no_file_tells_nothing() {
+    let paths = [
+        "proc/meminfo",
+        "proc/self/status",
+        "proc/self/cgroup",
+        "proc/self/mountinfo",
+        "sys/fs/cgroup/a/b/memory.max",
+        "sys/fs/cgroup/a/b/cpu.max",
+    ];
+    for path in paths {
+        let make: [fn(&Path); 4] = [
+            |path| assert!(Command::new("mkfifo").arg(path).status().unwrap().success()),
+            |path| fs::create_dir(path).unwrap(),
+            |path| symlink(path.file_name().unwrap(), path).unwrap(),
+            |path| symlink("/dev/zero", path).unwrap(),
+        ];
+        for make in make {
+            let root = Root::new().v2();
+            let _ = fs::remove_file(root.0.path().join(path));
+            make(&root.0.path().join(path));
+            let facts = root.plan("--memory 2GB").facts;
+            assert_eq!((facts.memory_kb.value, facts.confinement), (2 * GB, Confinement::None), "{path}");
+        }
+    }
 }
 
 #[test]

@@ -13,9 +13,11 @@ use super::server::{Row, Server, printable};
 use super::{connect, facts_of, failed, first, lost, note, print, settings};
 use crate::config::Request;
 use crate::facts::{Facts, Share};
-use rules::{Advice, Case, Machine, Period, advise};
+use rules::{Advice, Case, Machine, Period, Reset, advise};
 use sample::{ACTIVITY, Sample};
 
+/// What is being done when a sample is taken.
+const LOOKING: &str = "reading the server's statistics";
 /// How often clients are counted in a window, and how long it is from one count to the next at least.
 const LOOKS: u32 = 20;
 const LOOK_EVERY_MIN: Duration = Duration::from_secs(1);
@@ -30,7 +32,7 @@ pub fn run(request: &Request) -> Result<Exit, Exit> {
     let server = &mut connected.server;
     let sees_all = server
         .ask("SELECT pg_catalog.pg_has_role(current_user, 'pg_monitor', 'USAGE')")
-        .map_err(|fault| lost(&fault))?;
+        .map_err(|fault| lost("asking for membership of pg_monitor", &fault))?;
     if first(&sees_all) != Some("t") {
         note(request, &"warning: not a member of pg_monitor: what other users do cannot be seen");
     }
@@ -76,7 +78,7 @@ fn machine(request: &Request, facts: &Facts) -> Machine {
 fn take(server: &mut Server, major: u32) -> Result<Sample, Exit> {
     let mut answers: Vec<Vec<Row>> = Vec::new();
     for query in sample::queries(major) {
-        answers.push(server.ask(&query).map_err(|fault| lost(&fault))?);
+        answers.push(server.ask(&query).map_err(|fault| lost(LOOKING, &fault))?);
     }
     sample::read(&answers).ok_or_else(not_understood)
 }
@@ -102,7 +104,7 @@ fn watch(server: &mut Server, window: Duration, mut seen: Seen) -> Result<Seen, 
             return Ok(seen);
         }
         thread::sleep(every);
-        let answer = server.ask(ACTIVITY).map_err(|fault| lost(&fault))?;
+        let answer = server.ask(ACTIVITY).map_err(|fault| lost(LOOKING, &fault))?;
         let mut look = Sample::default();
         sample::look(&mut look, &answer).ok_or_else(not_understood)?;
         seen = Seen { peak: seen.peak.max(look.clients), looks: seen.looks + 1 };
@@ -111,9 +113,14 @@ fn watch(server: &mut Server, window: Duration, mut seen: Seen) -> Result<Seen, 
 
 fn line(advice: &Advice, window: &str) -> String {
     let Advice { rule, grade, setting, current, proposed, evidence, .. } = advice;
-    let reset = match advice.reset_s.and_then(|s| Duration::try_from_secs_f64(s).ok()) {
-        Some(since) => format!("; stats_reset {}", rfc3339(UNIX_EPOCH + since)),
-        None => String::new(),
+    let reset = match advice.reset {
+        Reset::Uncounted => String::new(),
+        Reset::Never => "; stats_reset never".to_owned(),
+        Reset::At(since_s) => {
+            let since = Duration::try_from_secs_f64(since_s).ok();
+            let moment = since.and_then(|since| UNIX_EPOCH.checked_add(since)).unwrap_or(UNIX_EPOCH);
+            format!("; stats_reset {}", rfc3339(moment))
+        }
     };
     let text = format!("{setting}: {current} -> {proposed}: {evidence} (window {window}{reset})");
     format!("{rule} {} {}\n", grade.word(), printable(&text))

@@ -37,8 +37,19 @@ pub struct Advice {
     pub proposed: String,
     /// The numbers, and what else is to be said.
     pub evidence: String,
-    /// The counters' last reset, where counters were used and one is known.
-    pub reset_s: Option<f64>,
+    /// The last reset of the counters that were used.
+    pub reset: Reset,
+}
+
+/// The last reset of counters.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Reset {
+    /// No counters were used.
+    Uncounted,
+    /// They never were reset.
+    Never,
+    /// Then, in seconds of the Unix epoch.
+    At(f64),
 }
 
 /// The machine the server runs on.
@@ -80,6 +91,10 @@ impl Delta {
 
     fn per_minute(self) -> f64 {
         self.per_second() * 60.0
+    }
+
+    fn reset(self) -> Reset {
+        self.mark_s.map_or(Reset::Never, Reset::At)
     }
 }
 
@@ -192,7 +207,7 @@ fn requested_checkpoints(case: &Case<'_>) -> Option<Advice> {
             all.count,
             wal.per_second() / 1e6
         ),
-        reset_s: all.mark_s,
+        reset: all.reset(),
     })
 }
 
@@ -225,7 +240,7 @@ fn temporary_files(case: &Case<'_>) -> Option<Advice> {
             files.per_second(),
             bytes.per_second() / 1_048_576.0
         ),
-        reset_s: bytes.mark_s,
+        reset: bytes.reset(),
     })
 }
 
@@ -254,7 +269,7 @@ fn hit_ratio(case: &Case<'_>) -> Option<Advice> {
             read.count,
             buffers_kb / case.machine.memory_kb * 100.0
         ),
-        reset_s: hit.mark_s,
+        reset: hit.reset(),
     })
 }
 
@@ -273,7 +288,7 @@ fn wal_buffers(case: &Case<'_>) -> Option<Advice> {
         current: case.settings.shown("wal_buffers"),
         proposed: size(proposed_kb),
         evidence: format!("full {:.1} times a minute", full.per_minute()),
-        reset_s: full.mark_s,
+        reset: full.reset(),
     })
 }
 
@@ -292,7 +307,7 @@ fn background_writer(case: &Case<'_>) -> Option<Advice> {
         current: case.settings.shown("bgwriter_lru_maxpages"),
         proposed: proposed.to_string(),
         evidence: format!("stopped at it {:.1} times a minute", stopped.per_minute()),
-        reset_s: stopped.mark_s,
+        reset: stopped.reset(),
     })
 }
 
@@ -320,7 +335,7 @@ fn few_connections(case: &Case<'_>) -> Option<Advice> {
         current: case.settings.shown("max_connections"),
         proposed: proposed.to_string(),
         evidence: format!("at most {peak} of {usable} usable connections in {} looks", case.period.looks),
-        reset_s: None,
+        reset: Reset::Uncounted,
     })
 }
 
@@ -342,7 +357,7 @@ fn many_connections(case: &Case<'_>) -> Option<Advice> {
             share * 100.0,
             case.period.looks
         ),
-        reset_s: None,
+        reset: Reset::Uncounted,
     })
 }
 
@@ -364,7 +379,7 @@ fn short_sessions(case: &Case<'_>) -> Option<Advice> {
         current: "direct".to_owned(),
         proposed: if mean_s < 60.0 { "a pooler, strongly" } else { "a pooler" }.to_owned(),
         evidence: format!("{:.1} new sessions a second, each for {mean_s:.1} s", sessions.per_second()),
-        reset_s: sessions.mark_s,
+        reset: sessions.reset(),
     })
 }
 
@@ -410,7 +425,7 @@ fn autovacuum(case: &Case<'_>) -> Option<Advice> {
         current: case.settings.shown("autovacuum_vacuum_cost_limit"),
         proposed: proposed.to_string(),
         evidence: format!("{}; {then}", evidence.join("; ")),
-        reset_s: None,
+        reset: Reset::Uncounted,
     })
 }
 
@@ -435,7 +450,7 @@ fn huge_pages(case: &Case<'_>) -> Option<Advice> {
             "huge_pages = try, huge_pages_status = off, shared_buffers {}",
             settings.shown("shared_buffers")
         ),
-        reset_s: None,
+        reset: Reset::Uncounted,
     })
 }
 
@@ -471,7 +486,7 @@ fn worst_case(case: &Case<'_>) -> Option<Advice> {
         current: format!("{}, {}", case.settings.shown("max_connections"), case.settings.shown("work_mem")),
         proposed: "see pgtune --diff live".to_owned(),
         evidence: format!("worst case {:.0} % of {} of memory", share * 100.0, size(case.machine.memory_kb)),
-        reset_s: None,
+        reset: Reset::Uncounted,
     })
 }
 
@@ -488,7 +503,7 @@ fn large_buffers(case: &Case<'_>) -> Option<Advice> {
         current: case.settings.shown("shared_buffers"),
         proposed: size((case.machine.memory_kb / 4.0 / 1024.0).floor() * 1024.0),
         evidence: format!("{:.0} % of memory", share * 100.0),
-        reset_s: None,
+        reset: Reset::Uncounted,
     })
 }
 
@@ -506,7 +521,7 @@ fn frozen(case: &Case<'_>) -> Option<Advice> {
         current: format!("age {age}"),
         proposed: "end what holds it back".to_owned(),
         evidence: format!("database {database} is {age} transactions old, limit {limit}; {}", holder(case)),
-        reset_s: None,
+        reset: Reset::Uncounted,
     })
 }
 
@@ -535,7 +550,7 @@ fn idle_in_transaction(case: &Case<'_>) -> Option<Advice> {
             last.idle_s,
             holder(case)
         ),
-        reset_s: None,
+        reset: Reset::Uncounted,
     })
 }
 
@@ -554,7 +569,7 @@ fn a15(case: &Case<'_>) -> Vec<Advice> {
         current: "off".to_owned(),
         proposed: "on".to_owned(),
         evidence: why.to_owned(),
-        reset_s: None,
+        reset: Reset::Uncounted,
     })
     .collect()
 }
@@ -569,6 +584,6 @@ fn a16(case: &Case<'_>) -> Vec<Advice> {
         current: "running".to_owned(),
         proposed: "a restart".to_owned(),
         evidence: format!("it waits for one with {}", names.join(", ")),
-        reset_s: None,
+        reset: Reset::Uncounted,
     }))
 }

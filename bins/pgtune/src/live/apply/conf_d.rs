@@ -44,11 +44,6 @@ impl fmt::Display for Obstacle {
     }
 }
 
-/// Whether `name` can be that of a file the server includes: no directories, no leading dot, and `.conf` behind it.
-pub fn is_conf_name(name: &str) -> bool {
-    name.ends_with(".conf") && !name.starts_with('.') && !name.contains(['/', '\0', '\n'])
-}
-
 /// The directory to use: the one given, else the only one the configuration file includes.
 ///
 /// # Errors
@@ -203,14 +198,6 @@ mod tests {
     }
 
     #[test]
-    fn names_the_server_includes() {
-        assert!(is_conf_name("90_pgtune.conf"));
-        for name in ["", ".conf", ".a.conf", "a", "a.conf.bak", "../a.conf", "a.CONF"] {
-            assert!(!is_conf_name(name), "{name}");
-        }
-    }
-
-    #[test]
     fn the_old_file_stays_beside_the_new_one() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("90_pgtune.conf");
@@ -229,8 +216,6 @@ mod tests {
             ("three\n".into(), "one\n".into(), "two\n".into())
         );
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 3, "nothing else is left");
-        assert!(
-            [first, second].iter().all(|backup| !is_conf_name(backup.file_name().unwrap().to_str().unwrap()))
-        );
+        assert!([first, second].iter().all(|backup| !conf::is_member(backup.file_name().unwrap())));
     }
 }

@@ -37,6 +37,9 @@ use report::{reload, report};
 pub use report::Outcome;
 use statements::{Change, parse_undo, undo_text};
 
+/// What is being done while the server reads its files again.
+const RELOADING: &str = "reloading the server";
+
 /// Applies the plan for a server to it.
 ///
 /// # Errors
@@ -73,8 +76,10 @@ fn refuse(
     plan: &Plan,
     changes: &[(&str, String)],
 ) -> Result<(), Exit> {
-    let recovering =
-        connected.server.value("SELECT pg_catalog.pg_is_in_recovery()").map_err(|fault| lost(&fault))?;
+    let recovering = connected
+        .server
+        .value("SELECT pg_catalog.pg_is_in_recovery()")
+        .map_err(|fault| lost("asking whether the server is a standby", &fault))?;
     let role = if recovering.as_deref() == Some("t") { Role::Standby } else { Role::Primary };
     let force = if request.output.force { Force::Yes } else { Force::No };
     let majors = (plan.major(), connected.facts.major);
@@ -107,8 +112,11 @@ fn alter_system(request: &Request, connected: Connected, changes: &[(&str, Strin
             None => Change::Reset((*name).to_owned()),
         })
         .collect();
-    let file = undo_file::create(&request.live.undo_dir, &stamp(), &undo_text(&undo, facts.major))
-        .map_err(|error| failed(&format_args!("could not write an undo file: {error}"), Exit::Temporary))?;
+    let directory = &request.live.undo_dir;
+    let file = undo_file::create(directory, &stamp(), &undo_text(&undo, facts.major)).map_err(|error| {
+        let text = format!("could not write an undo file in {}: {error}", directory.display());
+        failed(&text, Exit::Temporary)
+    })?;
     // Whoever asked for quiet needs it all the same.
     eprintln!("pgtune: undo file: {}", file.display());
     for (done, (name, value)) in changes.iter().enumerate() {
@@ -134,8 +142,8 @@ fn may_alter(
             "refused: allow_alter_system is off: settings are managed elsewhere; use --apply conf.d there";
         return Err(failed(&text, Exit::No));
     }
-    let is_superuser =
-        server.value("SELECT pg_catalog.current_setting('is_superuser')").map_err(|fault| lost(&fault))?;
+    let unknown = |fault| lost("asking for the right to change settings", &fault);
+    let is_superuser = server.value("SELECT pg_catalog.current_setting('is_superuser')").map_err(unknown)?;
     if is_superuser.as_deref() == Some("on") {
         return Ok(());
     }
@@ -143,7 +151,7 @@ fn may_alter(
     for (name, _) in changes {
         // Names are of the table of settings: nothing in them needs quotes.
         let query = format!("SELECT pg_catalog.has_parameter_privilege('{name}', 'ALTER SYSTEM')");
-        let may = if major < 15 { None } else { server.value(&query).map_err(|fault| lost(&fault))? };
+        let may = if major < 15 { None } else { server.value(&query).map_err(unknown)? };
         if may.as_deref() != Some("t") {
             lacking.push(*name);
         }
@@ -182,7 +190,7 @@ fn held(
             let held = settings.iter().filter(|current| from_auto(&current.source));
             Ok(held.map(|current| (current.name.clone(), current.text.clone())).collect())
         }
-        Err(fault) => Err(lost(&fault)),
+        Err(fault) => Err(lost("reading pg_file_settings", &fault)),
     }
 }
 
@@ -235,7 +243,7 @@ fn take_back(server: &mut Server, fault: &Fault, failing: &Change, undo: &[Chang
 }
 
 fn lost_after(fault: &Fault, file: &Path) -> Exit {
-    lost(fault);
+    lost(RELOADING, fault);
     failed(
         &format_args!("all is changed; to take it back: pgtune --undo {} --yes", file.display()),
         fault.exit(),
@@ -250,12 +258,6 @@ fn conf_d(
 ) -> Result<Exit, Exit> {
     let Connected { mut server, facts, settings } = connected;
     let name = request.live.conf_name.as_str();
-    if !conf_d::is_conf_name(name) {
-        return Err(failed(
-            &format_args!("--conf-name {name}: a name without / or leading dot that ends in .conf is needed"),
-            Exit::Usage,
-        ));
-    }
     if facts.place == Place::Elsewhere {
         return Err(failed(
             &"refused: the server's files are on another machine; --apply alter-system reaches them",
@@ -269,6 +271,9 @@ fn conf_d(
             Exit::No,
         ));
     };
+    if std::fs::metadata(&main).is_ok_and(|metadata| !metadata.is_file()) {
+        return Err(failed(&format_args!("refused: {} is not a file", main.display()), Exit::No));
+    }
     let files = conf::read(&main).map_err(|error| failed(&error, Exit::Usage))?;
     let names: Vec<&str> = changes.iter().map(|(name, _)| *name).collect();
     let refused = |obstacle: conf_d::Obstacle| {
@@ -296,7 +301,7 @@ fn conf_d(
         note(request, &"a reload or restart of the server puts it into effect");
         return Ok(Exit::Done);
     }
-    let reload = reload(&mut server).map_err(|fault| lost(&fault))?;
+    let reload = reload(&mut server).map_err(|fault| lost(RELOADING, &fault))?;
     let now = super::settings(&mut server)?;
     report(request, changes, &now, reload)
 }
@@ -327,7 +332,7 @@ pub fn undo(request: &Request, path: &Path) -> Result<Exit, Exit> {
             return Err(failed(&text, exit));
         }
     }
-    let reload = reload(&mut server).map_err(|fault| lost(&fault))?;
+    let reload = reload(&mut server).map_err(|fault| lost(RELOADING, &fault))?;
     let now = super::settings(&mut server)?;
     report::after_undo(request, &changes, &now, reload)
 }
