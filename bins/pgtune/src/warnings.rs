@@ -75,7 +75,7 @@ codes! {
     DiskAssumed, "disk-assumed", Info;
     /// Nothing is known about the volume of the WAL.
     WalDiskUnknown, "wal-disk-unknown", Info;
-    /// The volume of the WAL is small for the seed's 8GB.
+    /// The volume of the WAL is small for max_wal_size.
     WalDiskSmall, "wal-disk-small", Warn;
     /// /dev/shm is too small for parallel builds.
     ShmSmall, "shm-small", Warn;

@@ -6,10 +6,12 @@ use crate::conf;
 use crate::guc::MAJORS;
 use crate::tune::Kb;
 
-use super::{Action, ConfigError, How, Known, Profile, Request};
+use super::{Action, ConfigError, How, Known, Profile, Request, options};
 
 /// Least memory the native rules work with.
 pub(super) const LEAST_MEMORY: Kb = Kb(64 << 10);
+/// Most memory: more is what a broken file says.
+const MOST_MEMORY: Kb = Kb(options::MOST_MEMORY.unsigned_abs() / 1024);
 /// Majors the web calculator knows.
 const COMPAT_MAJORS: std::ops::RangeInclusive<u32> = 10..=18;
 /// Window between two samples of advice: shorter ones see too little, longer ones nobody waits for.
@@ -84,7 +86,7 @@ pub fn enough(memory_kb: &Known<u64>, reserve_kb: u64, compat: bool) -> Result<(
         return err(format!("--reserve {reserve}: expected less than the memory, {memory}"));
     }
     let left = Kb(memory.0 - reserve.0);
-    if !compat && left < LEAST_MEMORY {
+    if !compat && !(LEAST_MEMORY..=MOST_MEMORY).contains(&left) {
         let without =
             if reserve_kb == 0 { String::new() } else { format!(" without the reserve of {reserve}") };
         let from = &memory_kb.from;

@@ -2,7 +2,10 @@
 
 use super::cgroup::Groups;
 use super::root::Root;
-use crate::config::Known;
+use crate::config::{Known, options};
+
+/// Most CPUs there can be, in thousandths.
+const MOST_MILLI: u64 = options::MOST_CPUS.unsigned_abs() * 1000;
 
 /// The least of both, in thousandths.
 pub(super) fn detect(root: &Root, groups: &Groups) -> Known<u64> {
@@ -10,7 +13,8 @@ pub(super) fn detect(root: &Root, groups: &Groups) -> Known<u64> {
         let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Known::new(cpus as u64 * 1000, "this system")
     });
-    groups.cpus().filter(|quota| quota.value < mask.value).unwrap_or(mask)
+    let least = groups.cpus().filter(|quota| quota.value < mask.value).unwrap_or(mask);
+    Known { value: least.value.min(MOST_MILLI), from: least.from }
 }
 
 /// The bits of `Cpus_allowed` in /proc/self/status: hexadecimal words separated by commas.

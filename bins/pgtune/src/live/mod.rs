@@ -79,6 +79,9 @@ fn print(text: &str) -> Result<(), Exit> {
     })
 }
 
+/// What initdb lets a WAL segment be, in kB.
+const WAL_SEGMENT_KB: std::ops::RangeInclusive<u64> = 1 << 10..=1 << 20;
+
 /// A server, and what it said of itself.
 #[derive(Debug)]
 struct Connected {
@@ -142,7 +145,10 @@ fn describe(server: &mut Server, settings: &Settings, is_near: login::Near) -> R
     Ok(ServerFacts {
         major,
         data_dir: text("data_directory").map(Into::into).filter(|_| place == Place::Here),
-        wal_segment_kb: settings.kilobytes("wal_segment_size").map(|kb| kb as u64),
+        wal_segment_kb: settings
+            .kilobytes("wal_segment_size")
+            .map(|kb| kb as u64)
+            .filter(|kb| WAL_SEGMENT_KB.contains(kb)),
         features,
         place,
     })

@@ -20,6 +20,8 @@ const RESERVED: u64 = 2;
 const FEW_CONNECTIONS: u64 = 20;
 /// All processes of a server together: MAX_BACKENDS.
 const MOST_BACKENDS: u64 = options::MOST_CONNECTIONS.unsigned_abs();
+/// Least max_wal_size on any volume: with less, checkpoints never end.
+const LEAST_MAX_WAL: u64 = 256 * MB;
 /// WAL is kept in steps of the usual segment.
 const WAL_STEP: u64 = 16 * MB;
 
@@ -267,22 +269,28 @@ fn wal(sheet: &mut Sheet, inputs: &Inputs, facts: &Facts) {
     compression(sheet, inputs);
 }
 
-/// What the volume of the WAL holds: 60 % of one of its own, an eighth of what is free on a shared one.
+/// What WAL may take of its volume, in whole steps, and what that is in words: 60 % of one of its own, an eighth of what
+/// is free on a shared one.
+fn cap(volume: WalVolume) -> (u64, &'static str) {
+    let (cap, what) = match volume.share {
+        Share::Dedicated => (volume.kb * 60 / 100, "60 % of the WAL's own volume of"),
+        Share::Shared => (volume.kb / 8, "an eighth of the shared volume's free"),
+    };
+    (cap / WAL_STEP * WAL_STEP, what)
+}
+
+/// What is left of both sizes on a volume.
 fn capped(
     min: Derived<u64>,
     max: Derived<u64>,
     volume: WalVolume,
     segment_kb: u64,
 ) -> (Derived<u64>, Derived<u64>, Option<&'static str>) {
-    let (cap, what) = match volume.share {
-        Share::Dedicated => (volume.kb * 60 / 100, "60 % of the WAL's own volume of"),
-        Share::Shared => (volume.kb / 8, "an eighth of the shared volume's free"),
-    };
-    let cap = cap / WAL_STEP * WAL_STEP;
+    let (cap, what) = cap(volume);
     if cap >= max.value {
         return (min, max, None);
     }
-    let most = cap.max(256 * MB).max(2 * segment_kb);
+    let most = cap.max(LEAST_MAX_WAL).max(2 * segment_kb);
     let least = min.value.min(most / 4 / WAL_STEP * WAL_STEP).max(2 * segment_kb);
     let min_rule = format!("{}, at most a quarter of max_wal_size = {}", min.rule, Kb(most));
     let max_rule = format!("{}, but {what} {} is {}, at least 256MB", max.rule, Rough(volume.kb), Kb(cap));
@@ -455,9 +463,19 @@ fn of_machine(facts: &Facts, inputs: &Inputs) -> Vec<Warning> {
             format!("the disk is taken to be {disk}: --disk tells, or --data-dir to find out"),
         );
     }
-    if facts.wal.is_none() {
-        let text = "nothing is known about the WAL's volume: --wal-disk tells, or --data-dir to find out";
-        warn(Code::WalDiskUnknown, text.to_owned());
+    match &facts.wal {
+        None => {
+            let text = "nothing is known about the WAL's volume: --wal-disk tells, or --data-dir to find out";
+            warn(Code::WalDiskUnknown, text.to_owned());
+        }
+        Some(volume) => {
+            let (cap, what) = cap(volume.value);
+            if cap < LEAST_MAX_WAL {
+                let (least, kb) = (Kb(LEAST_MAX_WAL), Rough(volume.value.kb));
+                let text = format!("max_wal_size is {least} at least, but {what} {kb} is {}", Rough(cap));
+                warn(Code::WalDiskSmall, text);
+            }
+        }
     }
     if is_shm_small(facts) {
         let text = "/dev/shm has 64MB or less: no parallel builds; docker run --shm-size makes it larger";

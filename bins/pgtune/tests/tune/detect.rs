@@ -187,11 +187,23 @@ fn what_is_broken_limits_nothing() {
         let root = Root::new().file("proc/meminfo", meminfo);
         assert!(error(&root).contains("give --memory"), "{}", error(&root));
     }
+    let absurd = Root::new().file("proc/meminfo", "MemTotal: 18446744073709551615 kB\n");
+    assert!(
+        error(&absurd).contains("(/proc/meminfo MemTotal): expected a size from 64MB"),
+        "{}",
+        error(&absurd)
+    );
+    let mask = format!("Cpus_allowed:\t{}ff\n", "ffffffff,".repeat(1000));
+    assert_eq!(Root::new().file("proc/self/status", &mask).cpus().0, 4_096_000);
     // A limit may stand in for a missing figure of the machine.
     let root = Root::new().v2().file("proc/meminfo", "").file("sys/fs/cgroup/memory.max", "2147483648\n");
     is(root.memory(), 2 * GB, V2);
     let small = Root::new().v2().file("sys/fs/cgroup/memory.max", "33554432\n");
-    assert!(error(&small).contains("memory 32MB (cgroup v2 memory.max): expected a size from 64MB to 64TB"), "{}", error(&small));
+    assert!(
+        error(&small).contains("memory 32MB (cgroup v2 memory.max): expected a size from 64MB to 64TB"),
+        "{}",
+        error(&small)
+    );
 }
 
 /// A pipe would keep whoever opens it; a directory, a loop of links and a device are no files either.

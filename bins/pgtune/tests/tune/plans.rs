@@ -110,6 +110,7 @@ fn the_wal_fits_its_volume() {
         let plan = plan(&format!("--memory 16GB --cpus 4 --profile {profile} {disk}"));
         assert_eq!(values(&plan, &["min_wal_size", "max_wal_size"]), expected, "{profile} {disk}");
         assert_eq!(codes(&plan).contains(&"wal-disk-unknown"), disk.is_empty(), "{profile} {disk}");
+        assert_eq!(codes(&plan).contains(&"wal-disk-small"), disk == "--wal-disk 100MB", "{profile} {disk}");
     }
 }
 

@@ -458,8 +458,8 @@ fn huge_pages(case: &Case<'_>) -> Option<Advice> {
 fn worst(case: &Case<'_>, work_mem_kb: Option<f64>) -> Option<f64> {
     let kb = |name| case.settings.kilobytes(name).filter(|&kb| kb >= 0.0);
     let number = |name| case.settings.number(name).filter(|&number| number >= 0.0);
-    // All of them whole numbers far below 2^53.
-    let whole = |number: f64| number as u64;
+    // Whole numbers far below this of any server; of the product of three of them 128 bits are left.
+    let whole = |number: f64| number.min(2_f64.powi(40)) as u64;
     let terms = Terms {
         shared_buffers_kb: whole(kb("shared_buffers")?),
         wal_buffers_kb: whole(kb("wal_buffers")?),
