@@ -3,15 +3,15 @@
 //! [`grammar`] reads the text of one file and knows no other; [`walk`] follows the includes and reads
 //! `postgresql.auto.conf` last. Of several lines for one name the last counts, wherever it stands.
 //!
-//! Invariants: nothing is held beyond [`walk::BYTES_MAX`] of text in [`walk::FILES_MAX`] files, and whatever the files
-//! hold, reading them ends; every fault names file and line.
+//! Invariants: nothing is held beyond [`walk::ENTRIES_MAX`] settings of [`walk::BYTES_MAX`] of text in
+//! [`walk::FILES_MAX`] files, and whatever the files hold, reading them ends; every fault names file and line.
 
 pub mod grammar;
 #[cfg(test)]
 mod tests;
 mod walk;
 
-pub use walk::{BYTES_MAX, DEPTH_MAX, FILES_MAX, is_member, read};
+pub use walk::{BYTES_MAX, DEPTH_MAX, ENTRIES_MAX, FILES_MAX, is_member, read};
 
 use std::fmt;
 use std::path::PathBuf;
@@ -81,15 +81,17 @@ pub enum Fault {
     TooDeep,
     /// The file includes itself, directly or through others.
     Cycle(PathBuf),
-    /// More than [`FILES_MAX`] files, or [`BYTES_MAX`] bytes in all of them.
+    /// More than [`FILES_MAX`] files, or [`ENTRIES_MAX`] settings or [`BYTES_MAX`] bytes in all of them.
     TooMuch,
 }
 
 impl fmt::Display for ConfError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.place.line {
-            0 => write!(f, "{}: {}", self.place.file.display(), self.fault),
-            _ => write!(f, "{}: {}", self.place, self.fault),
+        match (&self.fault, self.place.line) {
+            // No line asks for the file, and the fault names it.
+            (Fault::File(fault), 0) => fault.fmt(f),
+            (fault, 0) => write!(f, "{}: {fault}", self.place.file.display()),
+            (fault, _) => write!(f, "{}: {fault}", self.place),
         }
     }
 }
@@ -104,7 +106,9 @@ impl fmt::Display for Fault {
             Self::NotAFile(path) => write!(f, "{} is not a file", path.display()),
             Self::TooDeep => write!(f, "more than {DEPTH_MAX} files include each other"),
             Self::Cycle(path) => write!(f, "{} includes itself", path.display()),
-            Self::TooMuch => write!(f, "more than {FILES_MAX} files or {BYTES_MAX} bytes are included"),
+            Self::TooMuch => {
+                write!(f, "more than {FILES_MAX} files, {ENTRIES_MAX} settings or {BYTES_MAX} bytes in all")
+            }
         }
     }
 }

@@ -180,7 +180,7 @@ fn faults_name_file_and_line() {
         read(Path::new("/nowhere/postgresql.conf"))
             .unwrap_err()
             .to_string()
-            .starts_with("/nowhere/postgresql.conf: could not read")
+            .starts_with("could not read /nowhere/postgresql.conf: ")
     );
 }
 
@@ -215,12 +215,16 @@ fn depth_and_number_at_and_beyond_their_limits() {
         let name = if n == 0 { "postgresql.conf".to_owned() } else { format!("{n}.conf") };
         fs::write(files.path().join(name), format!("include '{}.conf'\n", n + 1).repeat(10)).unwrap();
     }
-    assert!(fault(&files).ends_with("more than 1000 files or 16777216 bytes are included"));
+    assert!(fault(&files).ends_with("more than 1000 files, 100000 settings or 16777216 bytes in all"));
     let many = |count: usize| {
         tree(&[("postgresql.conf", &"include 'x.conf'\n".repeat(count)), ("x.conf", "a = 1\n")])
     };
     assert!(settings(&many(FILES_MAX - 1)).is_ok());
     assert!(settings(&many(FILES_MAX)).is_err());
+
+    let lines = |count: usize| tree(&[("postgresql.conf", &"a=1\n".repeat(count))]);
+    assert!(settings(&lines(ENTRIES_MAX)).is_ok());
+    assert!(fault(&lines(ENTRIES_MAX + 1)).starts_with("postgresql.conf:100001: more than"));
 
     let long = |len: usize| tree(&[("postgresql.conf", "include 'x.conf'\n"), ("x.conf", &"#".repeat(len))]);
     let own = "include 'x.conf'\n".len();

@@ -20,6 +20,9 @@ pub const FILES_MAX: usize = 1000;
 /// Bytes that are read in all.
 pub const BYTES_MAX: usize = 16 << 20;
 
+/// Lines that set something, in all files. Each is kept, and is many times as long in memory.
+pub const ENTRIES_MAX: usize = 100_000;
+
 /// Names of old that the server still takes.
 const OLD_NAMES: [(&str, &str); 2] = [("sort_mem", "work_mem"), ("vacuum_mem", "maintenance_work_mem")];
 
@@ -87,6 +90,9 @@ impl Walk {
                 let known = OLD_NAMES.into_iter().find(|(old, _)| *old == name);
                 let name = known.map_or(name, |(_, new)| new.to_owned());
                 let value = String::from_utf8_lossy(&value).into_owned();
+                if self.found.entries.len() == ENTRIES_MAX {
+                    return Err(ConfError { place, fault: Fault::TooMuch });
+                }
                 self.found.entries.push(Entry { name, value, place });
                 Ok(())
             }
