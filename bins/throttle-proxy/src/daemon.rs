@@ -7,7 +7,7 @@ use sluice_gateway::config::Config;
 use sluice_gateway::event;
 use sluice_gateway::machine::row;
 use sluice_gateway::route::Routes;
-use sluice_gateway::shell::{ControlPlace, Prepared, Request, Shell, class};
+use sluice_gateway::shell::{ControlPlace, Doors, Prepared, Request, Shell, class};
 use sluice_unix::fault::Failure;
 use sluice_unix::log::{Format, Level, Log, Stderr};
 use sluice_unix::start::Logging;
@@ -26,6 +26,10 @@ const PROGRAM: &str = "throttle-proxy";
 pub struct Options {
     /// The configuration to begin with.
     pub snapshot: Snapshot,
+    /// The gateway's view of it ([`prepare`]).
+    pub prepared: Prepared,
+    /// Where it listens.
+    pub doors: Doors,
     /// What beats the file.
     pub overrides: Overrides,
     /// Where log lines go.
@@ -56,10 +60,9 @@ pub fn run(options: Options) -> Result<(), Failure> {
 
 impl Worker {
     fn new(options: Options) -> Result<Self, Failure> {
-        let Options { snapshot, overrides, log, stderr } = options;
+        let Options { snapshot, prepared, doors, overrides, log, stderr } = options;
         let limiter = Limiter::new(snapshot.policy.clone(), std::hash::RandomState::new(), Instant::now());
-        let prepared = prepare(&snapshot).map_err(Failure::Configuration)?;
-        let shell = Shell::new(limiter, prepared, &control_place(&snapshot), log)?;
+        let shell = Shell::new(limiter, prepared, doors, &control_place(&snapshot), log)?;
         let feeds =
             Feeds::new(&snapshot, &shell, Instant::now()).map_err(Failure::system("get random bytes"))?;
         Ok(Self { shell, feeds, snapshot, overrides, stderr })

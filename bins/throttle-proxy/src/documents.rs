@@ -4,6 +4,7 @@ use std::path::Path;
 
 use sluice_cli::documents::{self, items, section, under};
 use sluice_cli::settings::{Kind, Setting};
+use sluice_gateway::code::Code;
 use sluice_gateway::gate::{Gate as _, Privilege};
 use sluice_gateway::machine;
 
@@ -77,6 +78,13 @@ fn every_event_and_every_metric_is_described_and_no_other() {
     let names: Vec<&str> =
         machine::METRICS.iter().chain(Limiter::METRICS).map(|metric| metric.name).collect();
     assert_eq!(items(&described, ".It Cm "), names);
+}
+
+#[test]
+fn every_code_is_described_and_no_other() {
+    let ours = Code::ALL.iter().filter(|code| code.proxy_status() != "destination_unavailable");
+    let names: Vec<&str> = ours.map(|code| code.name()).collect();
+    assert_eq!(items(&under(PROGRAM, ".Sh ANSWERS"), ".It Cm "), names);
 }
 
 fn read(text: &str) -> Snapshot {

@@ -2,6 +2,7 @@
 
 use sluice_cli::daemon::{Asked, Start};
 use sluice_cli::exit::{Exit, print};
+use sluice_gateway::shell::Doors;
 use sluice_unix::fault::Failure;
 use sluice_unix::log::{Level, Stderr};
 use sluice_unix::start::{Background, Setup};
@@ -53,6 +54,9 @@ fn serve(start: Start, snapshot: Snapshot) -> Result<(), Failure> {
         background: Background::No,
         logging: daemon::logging(stderr, &snapshot),
     };
+    // Keys and ports may be root's.
+    let prepared = daemon::prepare(&snapshot).map_err(Failure::Configuration)?;
+    let doors = Doors::open(&prepared)?;
     let process = setup.start()?;
     let log = &process.log;
     for warning in &snapshot.warnings {
@@ -61,10 +65,11 @@ fn serve(start: Start, snapshot: Snapshot) -> Result<(), Failure> {
     if let Some(text) = process.shortage("client_conns_max", global.client_conns_max) {
         log.line(Level::Warning, events::CONFIG, format_args!("{text}"));
     }
-    let options = daemon::Options { snapshot, overrides: start.overrides, log: log.clone(), stderr };
+    let (overrides, log) = (start.overrides, log.clone());
+    let options = daemon::Options { snapshot, prepared, doors, overrides, log, stderr };
     let outcome = daemon::run(options);
     if let Err(failure) = &outcome {
-        log.line(Level::Fatal, events::EXIT, format_args!("{failure}"));
+        process.log.line(Level::Fatal, events::EXIT, format_args!("{failure}"));
     }
     outcome
 }

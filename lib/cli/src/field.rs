@@ -198,6 +198,7 @@ macro_rules! setting_words {
 pub fn whole<N: TryFrom<i64> + Bounded>(value: &Value) -> N {
     match value {
         Value::Int(n) => N::try_from((*n).max(0)).unwrap_or(N::MOST),
+        Value::Mode(mode) => N::try_from(i64::from(*mode)).unwrap_or(N::MOST),
         _ => N::NONE,
     }
 }

@@ -3,7 +3,7 @@
 //! In which order a program reads them, which sections its file has and how it words an error is its own business.
 
 use crate::ini::without_comment;
-use crate::settings::{Acted, Origin, Reload, SetError, Values};
+use crate::settings::{Acted, Kind, Origin, Reload, SetError, Values};
 
 /// Longest value an error quotes, in characters.
 const QUOTED: usize = 100;
@@ -96,12 +96,15 @@ impl Values {
         Ok(warnings)
     }
 
-    /// Sets what flags ask for.
+    /// Sets what flags ask for. A list goes on with each flag.
     ///
     /// # Errors
     /// [`Misfit`], for the first one.
     pub fn set_from_flags(&mut self, flags: &[(&'static str, String)]) -> Result<(), Misfit> {
         for (key, value) in flags {
+            let is_list = self.table().row(key).is_some_and(|row| row.kind == Kind::List);
+            let goes_on = is_list && self.origin(key) == Origin::Flag;
+            let value = if goes_on { &format!("{}, {value}", self.value(key)) } else { value };
             self.set(key, value, Origin::Flag).map_err(|error| Misfit {
                 source: key.replace('_', "-"),
                 key: (*key).to_owned(),

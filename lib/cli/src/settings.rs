@@ -58,6 +58,7 @@ impl Setting {
             }
             Kind::Text | Kind::List => "something".to_owned(),
             Kind::Addresses => "10.1.2.3".to_owned(),
+            Kind::Mode => "0600".to_owned(),
         }
     }
 
@@ -138,6 +139,8 @@ pub enum Kind {
     List,
     /// Like [`Kind::List`], of host names, addresses and `*`.
     Addresses,
+    /// Permissions of a file: an octal number, with or without a 0 before it.
+    Mode,
 }
 
 /// Whether a change reaches a running program.
@@ -179,6 +182,8 @@ pub enum Value {
     Text(String),
     /// Of [`Kind::List`] and [`Kind::Addresses`]; the text as it was written, blanks included.
     List(String),
+    /// Of [`Kind::Mode`].
+    Mode(u32),
     /// A text without default that nobody set.
     Unset,
 }
@@ -219,6 +224,7 @@ impl Kind {
             Self::Words(known) => some_words(text, known).map(Value::Words),
             Self::Text => Some(Value::Text(text.to_owned())),
             Self::List => Some(Value::List(text.to_owned())),
+            Self::Mode => mode(text).map(Value::Mode),
             Self::Addresses => words(text).all(is_address).then(|| Value::List(text.to_owned())),
         }
         .ok_or_else(|| Expected(self.describe_against(text)))
@@ -251,6 +257,7 @@ impl Kind {
             Self::Decimal { .. } => "number",
             Self::Enum(_) => "word",
             Self::Text => "text",
+            Self::Mode => "octal number",
             Self::List | Self::Addresses | Self::Words(_) => "list",
         }
     }
@@ -281,6 +288,7 @@ impl Kind {
             Self::Words(words) => format!("some of {}, separated by commas", words.join(", ")).into(),
             Self::Text => "a text".into(),
             Self::List => "a list separated by commas".into(),
+            Self::Mode => "permissions as an octal number, such as 0660".into(),
             Self::Addresses => "a list of host names, IP addresses or *".into(),
         }
     }
@@ -298,6 +306,7 @@ impl fmt::Display for Value {
             Self::Word(word) => f.write_str(word),
             Self::Words(words) => f.write_str(&words.join(",")),
             Self::Text(text) | Self::List(text) => f.write_str(text),
+            Self::Mode(mode) => write!(f, "{mode:04o}"),
             Self::Unset => Ok(()),
         }
     }
@@ -308,6 +317,11 @@ impl Value {
     pub fn words(&self) -> impl Iterator<Item = &str> {
         words(if let Self::List(text) = self { text } else { "" })
     }
+}
+
+fn mode(text: &str) -> Option<u32> {
+    let octal = text.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
+    u32::from_str_radix(text, 8).ok().filter(|mode| octal && *mode <= 0o7777)
 }
 
 fn write_seconds(f: &mut fmt::Formatter<'_>, time: Duration) -> fmt::Result {

@@ -12,7 +12,7 @@ use sluice_gateway::gate::{
 use sluice_gateway::metrics::{Exposition, Metric};
 use sluice_gateway::route::Routes;
 use sluice_gateway::settings::Settings;
-use sluice_gateway::shell::{ControlPlace, Prepared, Request, Shell};
+use sluice_gateway::shell::{ControlPlace, Doors, Prepared, Request, Shell};
 use sluice_unix::fault::Failure;
 use sluice_unix::log::{Format, Log, Sinks, Stderr};
 use sluice_wire::control::Row;
@@ -85,7 +85,8 @@ fn serve(config: Config) -> Result<(), Failure> {
     let sinks = Sinks::open(Stderr::Yes, None).map_err(Failure::system("open the log"))?;
     let log = Log::new(sinks, Format::Json).map_err(Failure::system("start the log"))?;
     let prepared = Prepared::new(config, Vec::new()).map_err(Failure::Configuration)?;
-    let mut shell = Shell::new(Open, prepared, &ControlPlace::None, log)?;
+    let doors = Doors::open(&prepared)?;
+    let mut shell = Shell::new(Open, prepared, doors, &ControlPlace::None, log)?;
     shell.announce("relay");
     while !shell.is_finished() {
         shell.wait(None)?;

@@ -159,7 +159,7 @@ impl Config {
 
 impl Listen {
     /// Reads `[tls:]host:port` or `[tls:]unix:/path`. The host is an address or `*`.
-    fn read(text: &str) -> Result<Self, String> {
+    pub(crate) fn read(text: &str) -> Result<Self, String> {
         let (security, rest) = match text.strip_prefix("tls:") {
             Some(rest) => (Security::Tls, rest),
             None => (Security::Plain, text),

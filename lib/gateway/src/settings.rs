@@ -20,7 +20,7 @@ macro_rules! common_settings {
                 "Addresses to listen on: host:port, unix:/path; tls: before one takes TLS there.";
             listen_backlog: u32, COUNT, "511", No, Yes, [],
                 "Length of the kernel's queue of connections not yet accepted.";
-            unix_socket_mode: u32, (Kind::Int { min: 0, max: 0o7777 }), "0660", No, Yes, [],
+            unix_socket_mode: u32, Kind::Mode, "0660", No, Yes, [],
                 "Permissions of Unix sockets that are listened on.";
             origin: Vec<String>, Kind::List, "http://127.0.0.1:3000", Yes, Yes, [],
                 "Servers to forward to: http://host:port, https://host:port, unix:/path.";

@@ -175,9 +175,8 @@ impl Loader {
 
     fn top(&mut self, key: &str, value: &str, place: &Place) -> Result<(), ConfigError> {
         let key = canonical(key);
-        if let Some(row) = SETTINGS.row(key) {
-            self.places.insert(row.name, place.to_string());
-        }
+        let first = SETTINGS.row(key).and_then(|row| self.places.insert(row.name, place.to_string()));
+        let value = &again(&self.values, (key, value), first.as_deref(), &mut self.warnings, place);
         set(&mut self.values, key, value, &mut self.warnings, place).map_err(|error| {
             // What belongs into a section is a likelier mistake than a typing error.
             let section = [(ROUTE_KEYS, "route"), (LIMIT_KEYS, "limit")]
@@ -240,9 +239,12 @@ impl Loader {
     fn route_values(&mut self, section: &Section) -> Result<(Values, Route), ConfigError> {
         let mut values = self.values.clone();
         let mut taken = Values::new(ROUTE_KEYS);
+        let mut places = BTreeMap::new();
         for (key, value, place) in &section.entries {
             let key = canonical(key);
             let values = if ROUTE_KEYS.row(key).is_some() { &mut taken } else { &mut values };
+            let first = places.insert(key, place.to_string());
+            let value = &again(values, (key, value), first.as_deref(), &mut self.warnings, place);
             set_in(values, "route", key, value, &mut self.warnings, place)?;
         }
         check::route(&values).map_err(|(_, message)| at(&section.place, &message))?;
@@ -273,9 +275,12 @@ impl Loader {
     ) -> Result<crate::limiter::policy::LimitPolicy, ConfigError> {
         let mut values = self.values.clone();
         let mut own = Values::new(LIMIT_KEYS);
+        let mut places = BTreeMap::new();
         for (key, value, place) in &section.entries {
             let key = canonical(key);
             let values = if LIMIT_KEYS.row(key).is_some() { &mut own } else { &mut values };
+            let first = places.insert(key, place.to_string());
+            let value = &again(values, (key, value), first.as_deref(), &mut self.warnings, place);
             set_in(values, "limit", key, value, &mut self.warnings, place)?;
         }
         let text = String::from_value(own.value("key"));
@@ -295,6 +300,25 @@ impl Loader {
             })
             .collect();
         Ok(limit(&section.name, key, routes?, &values))
+    }
+}
+
+/// The value a key gets that one section may set more than once: a list goes on; of anything else the last one counts,
+/// which is worth a warning. `first` is where it was set before.
+fn again(
+    values: &Values,
+    (key, value): (&str, &str),
+    first: Option<&str>,
+    warnings: &mut Vec<String>,
+    place: &Place,
+) -> String {
+    match (first, values.table().row(key).map(|row| row.kind)) {
+        (Some(_), Some(sluice_cli::settings::Kind::List)) => format!("{}, {value}", values.value(key)),
+        (Some(first), Some(_)) => {
+            warnings.push(format!("{key} is set in {first} already; what counts is {place}"));
+            value.to_owned()
+        }
+        _ => value.to_owned(),
     }
 }
 

@@ -56,6 +56,27 @@ fn the_defaults_are_those_of_the_limiter() {
 }
 
 #[test]
+fn a_list_may_stand_on_several_lines_and_the_last_of_anything_else_counts() {
+    let text = "origin = http://a:1\norigin = http://b:2\nmax_requests = 1\nmax_requests = 2\n[route r]\n\
+                match_path = /r\nmatch_methods = GET\nmatch_methods = PUT\nclass = 1\nclass = 2\n";
+    let snapshot = read(text);
+    assert_eq!(snapshot.global.origin, ["http://a:1", "http://b:2"]);
+    assert_eq!((snapshot.policy.routes[0].rate.events, snapshot.policy.routes[1].class), (2, 2));
+    assert_eq!(snapshot.routes[0].methods, ["GET", "PUT"]);
+    assert_eq!(
+        snapshot.warnings,
+        [
+            "max_requests is set in t.ini:3 already; what counts is t.ini:4",
+            "class is set in t.ini:9 already; what counts is t.ini:10",
+        ]
+    );
+    let flags = vec![("origin", "http://c:3".to_owned()), ("origin", "http://d:4".to_owned())];
+    let overrides = Overrides { flags, ..Overrides::default() };
+    let snapshot = parse(Path::new("t.ini"), text, &overrides).unwrap();
+    assert_eq!(snapshot.global.origin, ["http://c:3", "http://d:4"]);
+}
+
+#[test]
 fn routes_inherit_from_the_top_and_limits_have_numbers_of_their_own() {
     let snapshot = read(
         "max_requests = 7\nqueueSize = 9\n\

@@ -32,6 +32,19 @@ fn whole_numbers() {
 }
 
 #[test]
+fn permissions() {
+    takes(
+        Kind::Mode,
+        &[("0660", "0660"), ("660", "0660"), ("0", "0000"), ("7777", "7777"), ("00660", "0660")],
+    );
+    refuses(
+        Kind::Mode,
+        &["", "+660", "-1", "0o660", "0x1b0", "668", "10000", "rw", "6 6 0", "77777777777777"],
+    );
+    assert_eq!(Kind::Mode.parse("0660"), Ok(Value::Mode(0o660)));
+}
+
+#[test]
 fn truth() {
     takes(Kind::Bool, &[("1", "1"), ("0", "0"), ("2", "1"), ("-1", "1"), ("0x0", "0")]);
     takes(Kind::Bool, &[("on", "1"), ("OFF", "0"), ("True", "1"), ("false", "0"), ("yes", "1"), ("no", "0")]);

@@ -8,6 +8,8 @@ use sluice_unix::stream::{Address, TcpOptions};
 
 use crate::config::{Config, Listen, Place, Security};
 
+use super::Prepared;
+
 /// A listening socket and what is spoken there.
 #[derive(Debug)]
 pub(super) struct Door {
@@ -19,27 +21,92 @@ pub(super) struct Door {
     pub(super) paused: bool,
 }
 
-/// Takes over the sockets a service manager has opened; without any, opens what the configuration asks for.
-///
-/// # Errors
-/// [`Failure`] with text for the operator: which address, which call, why.
-pub(super) fn open(config: &Config) -> Result<Vec<Door>, Failure> {
-    let inherited = Listener::inherited().map_err(|error| Failure::Configuration(error.to_string()))?;
-    if inherited.is_empty() {
-        return config.listen.iter().map(|listen| open_one(listen, config)).collect();
-    }
-    inherited.into_iter().map(inherit).collect::<Result<_, _>>().map_err(Failure::Configuration)
+/// The listening sockets a process begins with.
+#[derive(Debug)]
+pub struct Doors {
+    opened: Vec<Door>,
+    /// A service manager has opened them: there are no others.
+    inherited: bool,
 }
 
-fn inherit(listener: Listener) -> Result<Door, String> {
+impl Doors {
+    /// Takes over the sockets a service manager has opened; without any, opens those of TCP that the configuration asks
+    /// for. This is done while the process may still use any port; Unix sockets belong to the user it becomes, and are
+    /// opened later.
+    ///
+    /// # Errors
+    /// [`Failure`] with text for the operator: which address, which call, why.
+    pub fn open(prepared: &Prepared) -> Result<Self, Failure> {
+        let config = &prepared.config;
+        let handed = Listener::inherited().map_err(|error| Failure::Configuration(error.to_string()))?;
+        let inherited = !handed.is_empty();
+        let opened = if inherited {
+            let handed = handed.into_iter().map(|listener| inherit(listener, &config.listen));
+            handed.collect::<Result<_, _>>().map_err(Failure::Configuration)?
+        } else {
+            let wanted = config.listen.iter().filter(|listen| !is_unix(listen));
+            wanted.map(|listen| open_one(listen, config)).collect::<Result<_, _>>()?
+        };
+        Ok(Self { opened, inherited })
+    }
+
+    /// All of them, once those of the user are open too.
+    pub(super) fn complete(self, config: &Config) -> Result<Vec<Door>, Failure> {
+        let Self { mut opened, inherited } = self;
+        if !inherited {
+            for listen in config.listen.iter().filter(|listen| is_unix(listen)) {
+                opened.push(open_one(listen, config)?);
+            }
+        }
+        Ok(opened)
+    }
+}
+
+impl Door {
+    /// Where it is and what is spoken there, for the log.
+    pub(super) fn shown(&self) -> String {
+        match self.security {
+            Security::Plain => self.name.clone(),
+            Security::Tls => format!("{} with TLS", self.name),
+        }
+    }
+}
+
+fn is_unix(listen: &Listen) -> bool {
+    matches!(listen.place, Place::Unix(_))
+}
+
+fn inherit(listener: Listener, listen: &[Listen]) -> Result<Door, String> {
     let address = listener.local_address().map_err(|error| format!("inherited socket: {error}"))?;
-    let name = match address {
+    let name = match &address {
         Address::Tcp(address) => address.to_string(),
         Address::Unix => "unix: inherited".to_owned(),
     };
     let options = listener.set_options(&TcpOptions::default());
     options.map_err(|error| format!("inherited socket {name}: setsockopt(): {error}"))?;
-    Ok(Door { listener, name, security: Security::Plain, paused: false })
+    Ok(Door { listener, name, security: spoken_at(&address, listen), paused: false })
+}
+
+/// What is spoken at an inherited socket: what `listen` says of its address. Of one it does not name it says nothing,
+/// unless it has TLS everywhere.
+fn spoken_at(address: &Address, listen: &[Listen]) -> Security {
+    let named = |listen: &&Listen| match (&listen.place, address) {
+        (Place::Tcp(named), Address::Tcp(address)) => {
+            named.port() == address.port()
+                && (named.ip() == address.ip()
+                    || named.ip().is_unspecified()
+                    || address.ip().is_unspecified())
+        }
+        (Place::Name(_, port), Address::Tcp(address)) => *port == address.port(),
+        (Place::Unix(_), Address::Unix) => true,
+        _ => false,
+    };
+    let all_tls = !listen.is_empty() && listen.iter().all(|listen| listen.security == Security::Tls);
+    match listen.iter().find(named) {
+        Some(listen) => listen.security,
+        None if all_tls => Security::Tls,
+        None => Security::Plain,
+    }
 }
 
 fn open_one(listen: &Listen, config: &Config) -> Result<Door, Failure> {
@@ -70,4 +137,27 @@ fn open_one(listen: &Listen, config: &Config) -> Result<Door, Failure> {
 
 fn tcp(address: SocketAddr, backlog: u32) -> Result<Listener, ListenError> {
     Listener::tcp(address, &TcpListen { backlog, ..TcpListen::default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listen(text: &str) -> Listen {
+        Listen::read(text).unwrap()
+    }
+
+    #[test]
+    fn inherited_sockets_speak_what_listen_says() {
+        let tcp = |text: &str| Address::Tcp(text.parse().unwrap());
+        let both = [listen("127.0.0.1:80"), listen("tls:0.0.0.0:443")];
+        assert_eq!(spoken_at(&tcp("127.0.0.1:80"), &both), Security::Plain);
+        assert_eq!(spoken_at(&tcp("192.0.2.1:443"), &both), Security::Tls);
+        assert_eq!(spoken_at(&tcp("[::]:443"), &both), Security::Tls);
+        assert_eq!(spoken_at(&tcp("192.0.2.1:8443"), &both), Security::Plain);
+        assert_eq!(spoken_at(&Address::Unix, &both), Security::Plain);
+        assert_eq!(spoken_at(&tcp("192.0.2.1:8443"), &both[1..]), Security::Tls);
+        assert_eq!(spoken_at(&Address::Unix, &both[1..]), Security::Tls);
+        assert_eq!(spoken_at(&tcp("192.0.2.1:443"), &[]), Security::Plain);
+    }
 }

@@ -38,6 +38,7 @@ use doors::Door;
 use enter::Entering;
 
 pub use control::VERBS;
+pub use doors::Doors;
 pub use prepared::Prepared;
 
 /// Kinds of event sources: the class of a token.
@@ -120,11 +121,17 @@ pub struct Shell<G> {
 }
 
 impl<G: Gate> Shell<G> {
-    /// Opens all sockets, so that a failure is one before anything has begun.
+    /// Opens the sockets that are not open yet, so that a failure is one before anything has begun.
     ///
     /// # Errors
     /// See [`Failure`].
-    pub fn new(gate: G, prepared: Prepared, control: &ControlPlace, log: Log) -> Result<Self, Failure> {
+    pub fn new(
+        gate: G,
+        prepared: Prepared,
+        doors: Doors,
+        control: &ControlPlace,
+        log: Log,
+    ) -> Result<Self, Failure> {
         let system = Failure::system;
         let mut poller = Poller::new().map_err(system("make a poller"))?;
         let signals = Signals::new().map_err(system("catch signals"))?;
@@ -133,7 +140,7 @@ impl<G: Gate> Shell<G> {
             .register_readable(&signals, Token::new(class::SIGNAL, key(0)))
             .map_err(system("watch signals"))?;
         let waker = poller.waker(Token::new(class::WAKER, key(0))).map_err(system("make a waker"))?;
-        let doors = doors::open(&prepared.config)?;
+        let doors = doors.complete(&prepared.config)?;
         for (at, door) in doors.iter().enumerate() {
             let token = Token::new(class::DOOR, key(at as u32));
             poller.register_readable(&door.listener, token).map_err(system("watch a listener"))?;
@@ -171,7 +178,7 @@ impl<G: Gate> Shell<G> {
     /// Says that it serves, to the log and to the service manager. `version` names the program.
     pub fn announce(&mut self, version: &str) {
         for door in &self.doors {
-            self.log.line(Level::Log, event::LISTENING, format_args!("listening on {}", door.name));
+            self.log.line(Level::Log, event::LISTENING, format_args!("listening on {}", door.shown()));
         }
         self.log.line(Level::Log, event::UP, format_args!("process up: {version}"));
         let now = Instant::now();
