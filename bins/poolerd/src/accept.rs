@@ -7,12 +7,12 @@ use sluice_unix::conn::Conn;
 use sluice_unix::control::Accept;
 use sluice_unix::listener::Accepted;
 use sluice_unix::log;
-use sluice_unix::slab::Key;
 use sluice_unix::stream::{self, Stream};
 use sluice_unix::token::Token;
 use sluice_wire::pg::error::{ErrorResponse, Severity};
 use sluice_wire::pg::sqlstate::SqlState;
 
+use crate::control;
 use crate::core::{Address, Event, ListenerScope, Peer};
 use crate::daemon::{Tick, Worker, address, class};
 
@@ -97,9 +97,9 @@ impl Worker {
 
     /// Carries out what the control socket asks for; the effects are applied by the caller.
     pub(crate) fn serve_control(&mut self, now: Instant) {
-        let Some(control) = &mut self.control else { return };
-        control.serve(&mut self.core, &self.sessions, now);
-        if let Some(at) = control.schedule_beat(now) {
+        let Some(desk) = &mut self.control else { return };
+        control::serve(desk, &mut self.core, &self.sessions, now);
+        if let Some(at) = desk.schedule_beat(now) {
             self.timers.schedule(at, Tick::Heartbeat);
         }
     }
@@ -110,7 +110,7 @@ impl Worker {
         self.doors.retain(|door| tcp_only && !door.is_tcp());
         for (at, door) in self.doors.iter().enumerate() {
             let _ = self.poller.deregister(&door.listener);
-            let token = Token::new(class::DOOR, Key { index: at as u32, generation: 1 });
+            let token = Token::at(class::DOOR, at as u32);
             if let Err(error) = self.poller.register_readable(&door.listener, token) {
                 let name = &door.name;
                 self.log.line(

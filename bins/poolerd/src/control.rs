@@ -9,29 +9,20 @@
 //! {"cmd":"watch"}        pressure rows and heartbeats, for ever
 //! ```
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use serde_json::{Number, Value};
 use sluice_cli::settings::Origin;
-use sluice_unix::control::{self as socket, Accept, Control, Limits};
-use sluice_unix::fault::Failure;
-use sluice_unix::listener::{ListenError, Listener, UnixListen};
-use sluice_unix::log::{self, Log};
-use sluice_unix::poller::{Poller, Readiness};
+use sluice_unix::control::{self as socket, Desk, Place};
+use sluice_unix::log;
 use sluice_unix::slab::Key;
-use sluice_wire::control::{self, Reply, Request, Row};
+use sluice_wire::control::{Reply, Request, Row, row};
 use sluice_wire::pg::error::ErrorResponse;
 
 use crate::config::Snapshot;
 use crate::core::pressure::Pressure;
-use crate::core::{Cell, ControlId, Core, Event, Outcome, Table, wants_survey};
+use crate::core::{Cell, ControlId, Core, Outcome, Table, wants_survey};
 use crate::session::Sessions;
-
-/// Permissions of the socket file.
-const MODE: u32 = 0o660;
-
-/// A watcher hears something at least this often.
-const HEARTBEAT: Duration = Duration::from_secs(5);
 
 /// A command of the control socket that the console does not have.
 #[derive(Clone, Copy, Debug)]
@@ -46,162 +37,57 @@ pub(crate) struct Extra {
 pub(crate) const EXTRAS: &[Extra] =
     &[Extra { name: "watch", doc: "Rows of pressure: of all pools, then of changes; and heartbeats." }];
 
-/// The control socket, and who watches.
-#[derive(Debug)]
-pub(crate) struct ControlSocket {
-    control: Control,
-    watchers: Vec<Key>,
-    /// A heartbeat is on its way.
-    beating: bool,
+/// Where the configuration wants the socket.
+pub(crate) fn place(snapshot: &Snapshot) -> Place {
+    match snapshot.global.control_socket.clone() {
+        None => Place::None,
+        Some(path) if snapshot.origin("control_socket") == Origin::Default => Place::Usual(path),
+        Some(path) => Place::Asked(path),
+    }
 }
 
-/// The control socket the configuration asks for. The usual place may be out of reach, for somebody who tries things
-/// out: that is logged, and nothing more. A place that was asked for has to work.
-///
-/// # Errors
-/// [`Failure`] with text for the operator.
-pub(crate) fn open(snapshot: &Snapshot, log: &Log, peer_class: u8) -> Result<Option<ControlSocket>, Failure> {
-    let Some(path) = &snapshot.global.control_socket else { return Ok(None) };
-    match ControlSocket::open(path, peer_class) {
-        Ok(socket) => Ok(Some(socket)),
-        Err(error) if snapshot.origin("control_socket") == Origin::Default => {
-            let hint = "set control_socket to a path that may be written, or to nothing";
-            let text = format_args!("no control socket: cannot listen on {path}: {error}; {hint}");
-            log.line(log::Level::Warning, Event::Control.name(), text);
-            Ok(None)
-        }
-        Err(error) => {
-            let text = format!("cannot listen on control_socket {path}: {error}");
-            Err(Failure::listening(&error, text))
+/// Carries out what has been asked for.
+pub(crate) fn serve(desk: &mut Desk, core: &mut Core, sessions: &Sessions, now: Instant) {
+    while let Some(event) = desk.next_event() {
+        match event {
+            socket::Event::Line(key, line) => request(desk, core, sessions, key, &line, now),
+            socket::Event::Gone(key) => {
+                core.control_gone(ControlId(key));
+                core.set_watchers(desk.watchers(), now);
+            }
         }
     }
 }
 
-impl ControlSocket {
-    /// Listens at `path` (abstract behind a leading `@`). Events of its connections have tokens of class `peer_class`.
-    ///
-    /// # Errors
-    /// When the socket cannot be made, somebody else's included.
-    fn open(path: &str, peer_class: u8) -> Result<Self, ListenError> {
-        let listener = Listener::unix(path, &UnixListen { backlog: 0, mode: MODE, group_id: None })?;
-        let control = Control::new(listener, peer_class, Limits::default());
-        Ok(ControlSocket { control, watchers: Vec::new(), beating: false })
+fn request(desk: &mut Desk, core: &mut Core, sessions: &Sessions, key: Key, line: &[u8], now: Instant) {
+    let request = match Request::parse(line) {
+        Ok(request) => request,
+        Err(error) => return desk.end(key, &Reply::error(error)),
+    };
+    if let Some(name) = request.args.keys().next() {
+        return desk.end(key, &Reply::error(format_args!("unknown key \"{name}\"")));
     }
-
-    /// To register.
-    pub(crate) fn listener(&self) -> &Listener {
-        self.control.listener()
-    }
-
-    /// Lets in whoever waits.
-    pub(crate) fn accept(&mut self, poller: &Poller) -> Accept {
-        self.control.accept(poller)
-    }
-
-    /// Takes in an event of a connection.
-    pub(crate) fn on_event(&mut self, key: Key, readiness: Readiness) {
-        self.control.on_event(key, readiness);
-    }
-
-    /// Carries out what has been asked for.
-    pub(crate) fn serve(&mut self, core: &mut Core, sessions: &Sessions, now: Instant) {
-        while let Some(event) = self.control.next_event() {
-            match event {
-                socket::Event::Line(key, line) => self.request(core, sessions, key, &line, now),
-                socket::Event::Gone(key) => {
-                    core.control_gone(ControlId(key));
-                    self.watchers.retain(|&watcher| watcher != key);
-                    core.set_watchers(self.watchers.len(), now);
-                }
-            }
-        }
-    }
-
-    fn request(&mut self, core: &mut Core, sessions: &Sessions, key: Key, line: &[u8], now: Instant) {
-        let request = match Request::parse(line) {
-            Ok(request) => request,
-            Err(error) => return self.end(key, &Reply::error(error)),
-        };
-        if let Some(name) = request.args.keys().next() {
-            return self.end(key, &Reply::error(format_args!("unknown key \"{name}\"")));
-        }
-        if request.cmd.trim().eq_ignore_ascii_case("watch") {
-            return self.watch(core, key, now);
-        }
-        if wants_survey(&request.cmd) {
-            core.surveyed(sessions.survey());
-        }
-        let mut lines = Vec::new();
-        match core.command(ControlId(key), &request.cmd, now) {
-            Outcome::Wait => return,
-            Outcome::Error(error) => return self.end(key, &refusal(&error)),
-            Outcome::Done(done) => {
-                if let Some(notice) = done.notice {
-                    control::write_row(&mut lines, &notice_row(&notice));
-                }
-            }
-            Outcome::Rows(table) => rows(&table).for_each(|row| control::write_row(&mut lines, &row)),
-        }
-        Reply::Ok.write(&mut lines);
-        self.control.send(key, &lines);
-        self.control.finish(key);
-    }
-
-    /// A subscription: an answer without an end.
-    fn watch(&mut self, core: &mut Core, key: Key, now: Instant) {
-        self.watchers.push(key);
-        core.set_watchers(self.watchers.len(), now);
+    if request.cmd.trim().eq_ignore_ascii_case("watch") {
         let at = SystemTime::now();
-        let mut lines = Vec::new();
-        for row in core.pressure(now) {
-            control::write_row(&mut lines, &pressure_row(&row, at));
-        }
-        control::write_row(&mut lines, &heartbeat_row(at));
-        self.control.send(key, &lines);
+        core.set_watchers(desk.watchers() + 1, now);
+        return desk.watch(key, core.pressure(now).iter().map(|row| pressure_row(row, at)));
     }
-
-    /// The answer to a command that had to wait.
-    pub(crate) fn answer(&mut self, id: ControlId, outcome: Result<(), ErrorResponse>) {
-        match outcome {
-            Ok(()) => self.end(id.0, &Reply::Ok),
-            Err(error) => self.end(id.0, &refusal(&error)),
-        }
+    if wants_survey(&request.cmd) {
+        core.surveyed(sessions.survey());
     }
-
-    fn end(&mut self, key: Key, reply: &Reply) {
-        let mut line = Vec::new();
-        reply.write(&mut line);
-        self.control.send(key, &line);
-        self.control.finish(key);
+    match core.command(ControlId(key), &request.cmd, now) {
+        Outcome::Wait => {}
+        Outcome::Error(error) => desk.end(key, &refusal(&error)),
+        Outcome::Done(done) => desk.answer(key, done.notice.iter().map(notice_row)),
+        Outcome::Rows(table) => desk.answer(key, rows(&table)),
     }
+}
 
-    /// Tells the watchers of a change.
-    pub(crate) fn publish(&mut self, pressure: &Pressure) {
-        self.tell_watchers(&pressure_row(pressure, SystemTime::now()));
-    }
-
-    /// When the next heartbeat is due, if it is to be scheduled now.
-    pub(crate) fn schedule_beat(&mut self, now: Instant) -> Option<Instant> {
-        let due = !self.watchers.is_empty() && !self.beating;
-        self.beating |= due;
-        due.then(|| now + HEARTBEAT)
-    }
-
-    /// Tells the watchers that we are there.
-    pub(crate) fn beat(&mut self) {
-        self.beating = false;
-        self.tell_watchers(&heartbeat_row(SystemTime::now()));
-    }
-
-    fn tell_watchers(&mut self, row: &Row) {
-        if self.watchers.is_empty() {
-            return;
-        }
-        let mut line = Vec::new();
-        control::write_row(&mut line, row);
-        for &watcher in &self.watchers {
-            self.control.send(watcher, &line);
-        }
+/// The answer to a command that had to wait.
+pub(crate) fn answer(desk: &mut Desk, id: ControlId, outcome: Result<(), ErrorResponse>) {
+    match outcome {
+        Ok(()) => desk.end(id.0, &Reply::Ok),
+        Err(error) => desk.end(id.0, &refusal(&error)),
     }
 }
 
@@ -251,39 +137,30 @@ fn notice_row(notice: &ErrorResponse) -> Row {
     text.into_iter().chain(detail).map(|(key, text)| (key.to_owned(), Value::from(text))).collect()
 }
 
-fn heartbeat_row(at: SystemTime) -> Row {
-    [("event", Value::from("heartbeat")), ("ts", Value::from(log::rfc3339(at)))]
-        .map(|(key, value)| (key.to_owned(), value))
-        .into_iter()
-        .collect()
-}
-
-fn pressure_row(row: &Pressure, at: SystemTime) -> Row {
+/// A row for those who watch; `at` is now.
+pub(crate) fn pressure_row(pressure: &Pressure, at: SystemTime) -> Row {
     // Rates need no more digits than this.
     let rate =
         |rate: f64| Number::from_f64((rate * 1000.0).round() / 1000.0).map_or(Value::Null, Value::Number);
-    [
+    row([
         ("event", Value::from("pressure")),
-        ("seq", Value::from(row.seq)),
+        ("seq", Value::from(pressure.seq)),
         ("ts", Value::from(log::rfc3339(at))),
-        ("pool", Value::from(row.pool.as_str())),
-        ("state", Value::from(row.state)),
-        ("waiting", Value::from(row.waiting)),
-        ("min_wait_ms", Value::from(row.min_wait_ms)),
-        ("expected_wait_ms", Value::from(row.expected_wait_ms)),
-        ("sv_active", Value::from(row.sv_active)),
-        ("sv_idle", Value::from(row.sv_idle)),
-        ("limit", Value::from(row.limit)),
-        ("limit_effective", Value::from(row.limit_effective)),
-        ("rejected_per_s", rate(row.rejected_per_s)),
-        ("goodput_per_s", rate(row.goodput_per_s)),
-        ("retry_ratio", rate(row.retry_ratio)),
-        ("retry_after_ms", Value::from(row.retry_after_ms)),
-        ("suggested_concurrency", Value::from(row.suggested_concurrency)),
-    ]
-    .map(|(key, value)| (key.to_owned(), value))
-    .into_iter()
-    .collect()
+        ("pool", Value::from(pressure.pool.as_str())),
+        ("state", Value::from(pressure.state)),
+        ("waiting", Value::from(pressure.waiting)),
+        ("min_wait_ms", Value::from(pressure.min_wait_ms)),
+        ("expected_wait_ms", Value::from(pressure.expected_wait_ms)),
+        ("sv_active", Value::from(pressure.sv_active)),
+        ("sv_idle", Value::from(pressure.sv_idle)),
+        ("limit", Value::from(pressure.limit)),
+        ("limit_effective", Value::from(pressure.limit_effective)),
+        ("rejected_per_s", rate(pressure.rejected_per_s)),
+        ("goodput_per_s", rate(pressure.goodput_per_s)),
+        ("retry_ratio", rate(pressure.retry_ratio)),
+        ("retry_after_ms", Value::from(pressure.retry_after_ms)),
+        ("suggested_concurrency", Value::from(pressure.suggested_concurrency)),
+    ])
 }
 
 #[cfg(test)]

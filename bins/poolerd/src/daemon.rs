@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use sluice_unix::conn::{Conn, Connect, Flush};
+use sluice_unix::control::Desk;
 use sluice_unix::fault::Failure;
 use sluice_unix::linger::{Lingering, Patience};
 use sluice_unix::log::Log;
@@ -12,7 +13,6 @@ use sluice_unix::notify::Notify;
 use sluice_unix::offload::{self, Offload};
 use sluice_unix::poller::{Poller, Readiness};
 use sluice_unix::signals::{Signal, Signals};
-use sluice_unix::slab::Key;
 use sluice_unix::stream;
 use sluice_unix::timers::Timers;
 use sluice_unix::token::Token;
@@ -21,7 +21,6 @@ use sluice_wire::pg::scram::Derived;
 
 use crate::config::{Overrides, Snapshot};
 use crate::connect::{Dialed, Dialer, Lifetimes};
-use crate::control::ControlSocket;
 use crate::core::{Address, ClientId, Core, Derivation, Effect, Peer, Seeds, ServerId, Unreachable};
 use crate::listen::{self, Door};
 use crate::session::Sessions;
@@ -93,7 +92,7 @@ pub struct Worker {
     pub(crate) core: Core,
     pub(crate) sessions: Sessions,
     pub(crate) doors: Vec<Door>,
-    pub(crate) control: Option<ControlSocket>,
+    pub(crate) control: Option<Desk>,
     pub(crate) dialer: Dialer,
     derivations: Offload<Derivation, Derived>,
     pub(crate) timers: Timers<Tick>,
@@ -123,23 +122,18 @@ impl Worker {
         let system = Failure::system;
         let mut poller = Poller::new().map_err(system("make a poller"))?;
         let signals = Signals::new().map_err(system("catch signals"))?;
-        let key = |index| Key { index, generation: 1 };
-        poller
-            .register_readable(&signals, Token::new(class::SIGNAL, key(0)))
-            .map_err(system("watch signals"))?;
-        let waker = poller.waker(Token::new(class::WAKER, key(0))).map_err(system("make a waker"))?;
+        poller.register_readable(&signals, Token::single(class::SIGNAL)).map_err(system("watch signals"))?;
+        let waker = poller.waker(Token::single(class::WAKER)).map_err(system("make a waker"))?;
         let global = &options.snapshot.global;
         let doors = listen::open(global, &options.log)?;
         for (at, door) in doors.iter().enumerate() {
-            let token = Token::new(class::DOOR, key(at as u32));
+            let token = Token::at(class::DOOR, at as u32);
             poller.register_readable(&door.listener, token).map_err(system("watch a listener"))?;
         }
-        let control = control::open(&options.snapshot, &options.log, class::CONTROL_PEER)?;
-        if let Some(control) = &control {
-            poller
-                .register_readable(control.listener(), Token::new(class::CONTROL, key(0)))
-                .map_err(system("watch the control socket"))?;
-        }
+        let place = control::place(&options.snapshot);
+        let control = Desk::open(&place, &poller, (class::CONTROL, class::CONTROL_PEER), |text| {
+            options.log.line(log::Level::Warning, core::Event::Control.name(), text);
+        })?;
         let seeds = Seeds {
             epoch: (Instant::now(), SystemTime::now()),
             random: random::bytes().map_err(system("get random bytes"))?,
@@ -361,15 +355,15 @@ impl Worker {
                     self.await_flush(patience.map(|patience| now + patience), now);
                 }
                 Effect::Answer { control: asker, outcome } => {
-                    if let Some(control) = &mut self.control {
-                        control.answer(asker, outcome);
+                    if let Some(desk) = &mut self.control {
+                        control::answer(desk, asker, outcome);
                     }
                     self.serve_control(now);
                 }
                 Effect::StopListening(scope) => self.stop_listening(scope),
                 Effect::Publish(pressure) => {
-                    if let Some(control) = &mut self.control {
-                        control.publish(&pressure);
+                    if let Some(desk) = &mut self.control {
+                        desk.publish(&control::pressure_row(&pressure, SystemTime::now()));
                     }
                     self.serve_control(now);
                 }

@@ -5,13 +5,13 @@ use std::time::Instant;
 use sluice_cli::settings::Origin;
 use sluice_gateway::config::Config;
 use sluice_gateway::event;
-use sluice_gateway::machine::row;
 use sluice_gateway::route::Routes;
-use sluice_gateway::shell::{ControlPlace, Doors, Prepared, Request, Shell, class};
+use sluice_gateway::shell::{Doors, Prepared, Request, Shell, class};
+use sluice_unix::control::Place;
 use sluice_unix::fault::Failure;
 use sluice_unix::log::{Format, Level, Log, Stderr};
 use sluice_unix::start::Logging;
-use sluice_wire::control::Row;
+use sluice_wire::control::{Row, row};
 
 use crate::config::command::VERSION;
 use crate::config::{Overrides, Snapshot};
@@ -152,13 +152,11 @@ fn placed(snapshot: &Snapshot, text: String) -> String {
     }
 }
 
-fn control_place(snapshot: &Snapshot) -> ControlPlace {
-    match &snapshot.global.control_socket {
-        None => ControlPlace::None,
-        Some(path) if snapshot.origin("control_socket") == Origin::Default => {
-            ControlPlace::Usual(path.clone())
-        }
-        Some(path) => ControlPlace::Asked(path.clone()),
+fn control_place(snapshot: &Snapshot) -> Place {
+    match snapshot.global.control_socket.clone() {
+        None => Place::None,
+        Some(path) if snapshot.origin("control_socket") == Origin::Default => Place::Usual(path),
+        Some(path) => Place::Asked(path),
     }
 }
 

@@ -12,7 +12,8 @@ use sluice_gateway::gate::{
 use sluice_gateway::metrics::{Exposition, Metric};
 use sluice_gateway::route::Routes;
 use sluice_gateway::settings::Settings;
-use sluice_gateway::shell::{ControlPlace, Doors, Prepared, Request, Shell};
+use sluice_gateway::shell::{Doors, Prepared, Request, Shell};
+use sluice_unix::control::Place;
 use sluice_unix::fault::Failure;
 use sluice_unix::log::{Format, Log, Sinks, Stderr};
 use sluice_wire::control::Row;
@@ -86,7 +87,7 @@ fn serve(config: Config) -> Result<(), Failure> {
     let log = Log::new(sinks, Format::Json).map_err(Failure::system("start the log"))?;
     let prepared = Prepared::new(config, Vec::new()).map_err(Failure::Configuration)?;
     let doors = Doors::open(&prepared)?;
-    let mut shell = Shell::new(Open, prepared, doors, &ControlPlace::None, log)?;
+    let mut shell = Shell::new(Open, prepared, doors, &Place::None, log)?;
     shell.announce("relay");
     while !shell.is_finished() {
         shell.wait(None)?;

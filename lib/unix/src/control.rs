@@ -17,6 +17,7 @@
 //! the limit is dropped, never waited for; each connection that had a line ends with one [`Event::Gone`].
 
 mod client;
+mod desk;
 
 use std::collections::VecDeque;
 use std::io;
@@ -34,6 +35,7 @@ use crate::stream::{Credentials, Stream};
 use crate::token::Token;
 
 pub use client::{Answers, request};
+pub use desk::{Desk, HEARTBEAT, Place};
 
 const BUF_BYTES: usize = 8 * 1024;
 const FREE_BUFS_MAX: usize = 4;

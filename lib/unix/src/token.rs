@@ -25,6 +25,18 @@ impl Token {
         Self((class as u64) << 56 | ((key.generation & Key::GENERATION_MAX) as u64) << 32 | key.index as u64)
     }
 
+    /// Token of the only source of kind `class`.
+    #[must_use]
+    pub const fn single(class: u8) -> Self {
+        Self::at(class, 0)
+    }
+
+    /// Token of the source at `index` in a list of kind `class` that never has another one there.
+    #[must_use]
+    pub const fn at(class: u8, index: u32) -> Self {
+        Self::new(class, Key { index, generation: 1 })
+    }
+
     /// The owner's kind of source.
     #[inline]
     #[must_use]

@@ -129,6 +129,17 @@ impl Answer {
     }
 }
 
+/// A row of these members.
+pub fn row<const N: usize>(members: [(&str, Value); N]) -> Row {
+    members.map(|(key, value)| (key.to_owned(), value)).into_iter().collect()
+}
+
+/// The row that tells watchers that nothing has changed; `ts` is now, in RFC 3339.
+#[must_use]
+pub fn heartbeat(ts: String) -> Row {
+    row([("event", Value::from("heartbeat")), ("ts", Value::from(ts))])
+}
+
 /// Appends `row` and a newline.
 pub fn write_row(out: &mut Vec<u8>, row: &Row) {
     write_line(out, row);

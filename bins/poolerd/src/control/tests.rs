@@ -16,7 +16,7 @@ const COLUMNS: &[Column] = &[
 
 #[test]
 fn rows_have_milliseconds_and_dates() {
-    let span = Duration::from_micros(2_000_500);
+    let span = std::time::Duration::from_micros(2_000_500);
     let table = Table {
         columns: COLUMNS,
         rows: vec![vec![
@@ -30,7 +30,7 @@ fn rows_have_milliseconds_and_dates() {
         ]],
     };
     let mut out = Vec::new();
-    rows(&table).for_each(|row| control::write_row(&mut out, &row));
+    rows(&table).for_each(|row| sluice_wire::control::write_row(&mut out, &row));
     let row: Value = serde_json::from_slice(&out).unwrap();
     let expected = serde_json::json!({
         "name": "it", "connect_time": "1970-01-01T00:00:00.000Z", "maxwait_ms": 2000.5, "min_wait_ms": 3,

@@ -54,7 +54,7 @@ use stats::Stats;
 pub use client::{Incoming, TurnedAway};
 pub use exchange::Source;
 pub use origin::ConnectFailure;
-pub use rows::{ms, row};
+pub use rows::ms;
 pub use stats::METRICS;
 
 /// What the machine cannot know by itself.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use sluice_wire::control::Row;
+use sluice_wire::control::{Row, row};
 
 use crate::gate::Gate;
 use crate::metrics::Exposition;
@@ -123,11 +123,6 @@ fn phase_name(client: &Client) -> &'static str {
         Phase::Tunnel => "tunnel",
         Phase::Drop => "drop",
     }
-}
-
-/// A row of these members.
-pub fn row<const N: usize>(members: [(&str, Value); N]) -> Row {
-    members.map(|(key, value)| (key.to_owned(), value)).into_iter().collect()
 }
 
 /// A time as a member in `_ms`: whole milliseconds.

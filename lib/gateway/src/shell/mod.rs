@@ -16,6 +16,7 @@ mod turn;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use sluice_unix::control::{Desk, Place};
 use sluice_unix::fault::Failure;
 use sluice_unix::linger::Lingering;
 use sluice_unix::log::{Level, Log};
@@ -26,13 +27,13 @@ use sluice_unix::signals::Signals;
 use sluice_unix::slab::Key;
 use sluice_unix::timers::Timers;
 use sluice_unix::token::Token;
+use sluice_wire::control::Reply;
 
 use crate::event;
 use crate::gate::Gate;
 use crate::machine::{Gateway, Seeds};
 
 use conns::Conns;
-use control::ControlSocket;
 use dial::Dialer;
 use doors::Door;
 use enter::Entering;
@@ -83,17 +84,6 @@ struct Exhausted {
     told_at: Option<Instant>,
 }
 
-/// The control socket's place.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ControlPlace {
-    /// There is none.
-    None,
-    /// It has to be there.
-    Asked(String),
-    /// The usual place, which may be out of reach for somebody who tries things out.
-    Usual(String),
-}
-
 /// A gateway and everything it needs of the system. Two can live in one process.
 #[derive(Debug)]
 pub struct Shell<G> {
@@ -102,7 +92,7 @@ pub struct Shell<G> {
     poller: Poller,
     conns: Conns,
     doors: Vec<Door>,
-    control: Option<ControlSocket>,
+    control: Option<Desk>,
     dialer: Dialer,
     waker: Waker,
     lingering: Lingering,
@@ -129,28 +119,22 @@ impl<G: Gate> Shell<G> {
         gate: G,
         prepared: Prepared,
         doors: Doors,
-        control: &ControlPlace,
+        control: &Place,
         log: Log,
     ) -> Result<Self, Failure> {
         let system = Failure::system;
         let mut poller = Poller::new().map_err(system("make a poller"))?;
         let signals = Signals::new().map_err(system("catch signals"))?;
-        let key = |index| Key { index, generation: 1 };
-        poller
-            .register_readable(&signals, Token::new(class::SIGNAL, key(0)))
-            .map_err(system("watch signals"))?;
-        let waker = poller.waker(Token::new(class::WAKER, key(0))).map_err(system("make a waker"))?;
+        poller.register_readable(&signals, Token::single(class::SIGNAL)).map_err(system("watch signals"))?;
+        let waker = poller.waker(Token::single(class::WAKER)).map_err(system("make a waker"))?;
         let doors = doors.complete(&prepared.config)?;
         for (at, door) in doors.iter().enumerate() {
-            let token = Token::new(class::DOOR, key(at as u32));
+            let token = Token::at(class::DOOR, at as u32);
             poller.register_readable(&door.listener, token).map_err(system("watch a listener"))?;
         }
-        let control = open_control(control, &log)?;
-        if let Some(control) = &control {
-            poller
-                .register_readable(control.listener(), Token::new(class::CONTROL, key(0)))
-                .map_err(system("watch the control socket"))?;
-        }
+        let control = Desk::open(control, &poller, (class::CONTROL, class::CONTROL_PEER), |text| {
+            log.line(Level::Warning, event::CONTROL, text);
+        })?;
         let random: [u8; 8] = random::bytes().map_err(system("get random bytes"))?;
         let seeds = Seeds { epoch: (Instant::now(), SystemTime::now()), random: u64::from_ne_bytes(random) };
         Ok(Self {
@@ -259,7 +243,8 @@ impl<G: Gate> Shell<G> {
         }
         if let Some(control) = &mut self.control {
             for key in self.reloading.drain(..) {
-                control.reloaded(key, outcome.as_ref().map(|_| ()).map_err(String::as_str));
+                let reply = outcome.as_ref().map_or_else(Reply::error, |_| Reply::Ok);
+                control.end(key, &reply);
             }
         }
         self.notify.ready();
@@ -283,23 +268,3 @@ impl<G: Gate> Shell<G> {
 
 /// How often the wall clock is compared with the monotonic one.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(10);
-
-fn open_control(place: &ControlPlace, log: &Log) -> Result<Option<ControlSocket>, Failure> {
-    let (path, usual) = match place {
-        ControlPlace::None => return Ok(None),
-        ControlPlace::Asked(path) => (path, false),
-        ControlPlace::Usual(path) => (path, true),
-    };
-    match ControlSocket::open(path, class::CONTROL_PEER) {
-        Ok(socket) => Ok(Some(socket)),
-        Err(error) if usual => {
-            let text = format_args!("no control socket: cannot listen on {path}: {error}");
-            log.line(Level::Warning, event::CONTROL, text);
-            Ok(None)
-        }
-        Err(error) => {
-            let text = format!("cannot listen on control_socket {path}: {error}");
-            Err(Failure::listening(&error, text))
-        }
-    }
-}

@@ -23,7 +23,7 @@ use crate::gate::Gate;
 use crate::machine::{ConnectFailure, Incoming, TurnedAway};
 use crate::origins::{ConnId, OriginId};
 
-use super::control::{Facts, Wish};
+use super::control::{self, Facts, Wish};
 use super::dial::Dialed;
 use super::enter::{Entered, Way};
 use super::{CLOCK_INTERVAL, Request, Shell, Tick, class};
@@ -111,8 +111,8 @@ impl<G: Gate> Shell<G> {
                 Effect::Shut(end) => self.conns.shut(end),
                 Effect::Log(event) => self.log_event(&event),
                 Effect::Publish(row) => {
-                    if let Some(control) = &mut self.control {
-                        control.publish(row);
+                    if let Some(desk) = &mut self.control {
+                        control::publish(desk, row);
                     }
                 }
                 Effect::StopListening => self.stop_listening(),
@@ -356,9 +356,9 @@ impl<G: Gate> Shell<G> {
 
     /// Carries out what the control socket asks for; the effects are applied by the caller.
     fn serve_control(&mut self, now: Instant) {
-        let Some(control) = &mut self.control else { return };
+        let Some(desk) = &mut self.control else { return };
         let facts = Facts { config: &self.prepared.rows, log_dropped: self.log.dropped() };
-        while let Some((wish, done)) = control.serve(&mut self.gateway, facts, now) {
+        while let Some((wish, done)) = control::serve(desk, &mut self.gateway, facts, now) {
             if let Some(text) = done {
                 self.log.line(Level::Log, event::CONTROL, format_args!("{text}"));
             }
@@ -371,7 +371,7 @@ impl<G: Gate> Shell<G> {
                 }
             }
         }
-        if let Some(at) = control.schedule_beat(now) {
+        if let Some(at) = desk.schedule_beat(now) {
             self.timers.schedule(at, Tick::Heartbeat);
         }
     }
