@@ -24,6 +24,22 @@ async function streams () {
   })
   const chunked = await fetch(at('/echo'), { method: 'PUT', body: pieces, duplex: 'half' })
   assert.equal(await chunked.text(), Array.from({ length: 100 }, (_, n) => `${n};`).join(''))
+  // Both directions at once, more than any buffer on the way holds.
+  const megabyte = new Uint8Array(1 << 20).fill(7)
+  let left = 8
+  const large = new ReadableStream({
+    pull (controller) {
+      if (left-- > 0) controller.enqueue(megabyte)
+      else controller.close()
+    }
+  })
+  const echo = await fetch(at('/echo'), { method: 'POST', body: large, duplex: 'half' })
+  let length = 0
+  for await (const piece of echo.body) {
+    assert.ok(piece.every((byte) => byte === 7))
+    length += piece.length
+  }
+  assert.equal(length, 8 << 20)
   const numbers = await (await fetch(at('/numbers'))).text()
   assert.equal(numbers.trim().split('\n').length, 200)
 }

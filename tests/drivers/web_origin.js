@@ -19,14 +19,9 @@ const server = http.createServer((request, response) => {
     return response.end()
   }
   if (url.pathname === '/echo') {
-    // Once all of it is here: an answer that comes earlier ends the upload (a gateway need not carry both at once).
-    const pieces = []
-    request.on('data', (piece) => pieces.push(piece))
-    request.on('end', () => {
-      response.writeHead(200, { ...cors, 'Content-Type': 'application/octet-stream' })
-      response.end(Buffer.concat(pieces))
-    })
-    return
+    // While it reads.
+    response.writeHead(200, { ...cors, 'Content-Type': 'application/octet-stream' })
+    return request.pipe(response)
   }
   if (url.pathname === '/held') {
     held.push(response)

@@ -105,12 +105,7 @@ fn a_client_that_does_not_read_stops_the_origin() {
     let (url, served) = origin(|mut stream| {
         head(&mut stream);
         write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n").unwrap();
-        stream.set_write_timeout(Some(std::time::Duration::from_millis(500))).unwrap();
-        let (chunk, mut sent) = (vec![0; 64 * 1024], 0);
-        while let Ok(count) = stream.write(&chunk) {
-            sent += count;
-        }
-        sent
+        stuff(&mut stream)
     });
     let mut proxy = gateway(&url, "");
     let before = proxy.process().resident_bytes();
@@ -121,6 +116,83 @@ fn a_client_that_does_not_read_stops_the_origin() {
     assert!(sent < 64 << 20, "{sent} bytes went somewhere");
     let grown = proxy.process().peak_bytes().saturating_sub(before);
     assert!(grown < GROWTH_MAX, "grew by {grown} bytes");
+}
+
+#[test]
+fn an_echo_passes_while_it_is_uploaded() {
+    const LEN: usize = 64 << 20;
+    let (url, served) = origin(|mut stream| {
+        head(&mut stream);
+        write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {LEN}\r\n\r\n").unwrap();
+        let (mut chunk, mut left) = (vec![0; 1 << 20], LEN);
+        while left > 0 {
+            let count = stream.read(&mut chunk).unwrap();
+            stream.write_all(&chunk[..count]).unwrap();
+            left -= count;
+        }
+    });
+    let mut proxy = gateway(&url, "");
+    let before = proxy.process().resident_bytes();
+    let mut client = connect(proxy.port());
+    write!(client, "PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: {LEN}\r\n\r\n").unwrap();
+    let mut half = client.try_clone().unwrap();
+    let sender = thread::spawn(move || {
+        let chunk = vec![7; 1 << 20];
+        (0..LEN >> 20).for_each(|_| half.write_all(&chunk).unwrap());
+    });
+    assert!(!head(&mut client).contains("Connection: close"));
+    let mut content = vec![0; LEN];
+    client.read_exact(&mut content).unwrap();
+    assert!(content.iter().all(|byte| *byte == 7));
+    sender.join().unwrap();
+    served.join().unwrap();
+    let grown = proxy.process().peak_bytes().saturating_sub(before);
+    assert!(grown < GROWTH_MAX, "grew by {grown} bytes");
+}
+
+/// Sends as long as somebody takes it; how much that was.
+fn stuff(stream: &mut TcpStream) -> usize {
+    stream.set_write_timeout(Some(std::time::Duration::from_millis(500))).unwrap();
+    let (chunk, mut sent) = (vec![0; 64 * 1024], 0);
+    while let Ok(count) = stream.write(&chunk) {
+        sent += count;
+    }
+    sent
+}
+
+#[test]
+fn an_echo_that_nobody_reads_stops_both_sides() {
+    let (url, served) = origin(|mut stream| {
+        head(&mut stream);
+        write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n").unwrap();
+        stuff(&mut stream)
+    });
+    let mut proxy = gateway(&url, "");
+    let before = proxy.process().resident_bytes();
+    let mut client = connect(proxy.port());
+    write!(client, "PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000000\r\n\r\n").unwrap();
+    let sent = stuff(&mut client) + served.join().unwrap();
+    assert!(sent < 128 << 20, "{sent} bytes went somewhere");
+    let grown = proxy.process().peak_bytes().saturating_sub(before);
+    assert!(grown < GROWTH_MAX, "grew by {grown} bytes");
+}
+
+#[test]
+fn an_early_answer_is_read_by_a_client_that_sends_on() {
+    let (url, served) = origin(|mut stream| {
+        head(&mut stream);
+        write!(stream, "HTTP/1.1 413 No\r\nContent-Length: 2\r\n\r\nno").unwrap();
+        // Closed with content unread: a reset.
+    });
+    let proxy = gateway(&url, "");
+    let mut client = connect(proxy.port());
+    const LEN: usize = 64 << 20;
+    write!(client, "PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: {LEN}\r\n\r\n").unwrap();
+    let chunk = vec![7; 1 << 20];
+    (0..LEN >> 20).for_each(|_| client.write_all(&chunk).unwrap());
+    let text = all(&mut client);
+    assert!(text.starts_with("HTTP/1.1 413 ") && text.ends_with("\r\n\r\nno"), "{text}");
+    served.join().unwrap();
 }
 
 #[test]

@@ -109,6 +109,16 @@ fn curl() {
     assert_eq!(curl(&["-H", "Transfer-Encoding: chunked", "--data", "in chunks"], "/echo"), "in chunks");
     let large = "b".repeat(100_000);
     assert_eq!(curl(&["-H", "Expect: 100-continue", "--data", &large], "/echo"), large);
+    let content = std::env::temp_dir().join(format!("sluice-echo-{}", std::process::id()));
+    std::fs::write(&content, "c".repeat(8 << 20)).unwrap();
+    let upload = content.to_str().unwrap();
+    for fields in ["Expect:", "Expect: 100-continue", "Transfer-Encoding: chunked"] {
+        assert!(
+            curl(&["-H", fields, "-X", "POST", "-T", upload], "/echo") == "c".repeat(8 << 20),
+            "{fields}"
+        );
+    }
+    std::fs::remove_file(&content).unwrap();
     assert_eq!(curl(&["--http1.0"], "/numbers").lines().count(), 200);
     assert!(curl(&["--raw"], "/numbers").ends_with("\r\n0\r\nX-Count: 200\r\n\r\n"));
     assert_eq!(curl(&["-o", "/dev/null", "-w", "%{http_code}"], "/few"), "200");

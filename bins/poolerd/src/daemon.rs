@@ -199,7 +199,7 @@ impl Worker {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        if self.sessions.runnable_len() > 0 {
+        if self.sessions.runnable_len() > 0 || self.lingering.is_busy() {
             return self.core.poll_timeout().map_or(Some(Instant::now()), |t| Some(t.min(Instant::now())));
         }
         let moments = [self.core.poll_timeout(), self.timers.next(), self.lingering.next()];
@@ -377,7 +377,7 @@ impl Worker {
             self.core.handle_timeout(now);
             self.apply(now);
         }
-        self.lingering.expire(now, &mut self.sessions.bufs);
+        self.lingering.expire(now, &mut self.sessions.bufs, &mut self.sessions.scratch);
         while let Some(tick) = self.timers.expired(now) {
             match tick {
                 Tick::Accept => {

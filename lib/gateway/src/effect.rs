@@ -123,7 +123,7 @@ pub enum Closing {
     /// After what waits to be sent.
     Flush,
     /// After what waits to be sent, and after the peer has seen it: our direction is shut, and what it still sends is
-    /// dropped, up to `linger_bytes` and `linger_ms` (RFC 9112 §9.6).
+    /// dropped until its end, for `linger_ms` at most (RFC 9112 §9.6).
     Linger,
 }
 

@@ -73,7 +73,7 @@ macro_rules! common_settings {
             buffer_total_bytes: usize, SIZE, "67108864", Yes, Yes, [],
                 "Bytes held for slow peers, all together; beyond it new requests get 503.";
             linger_bytes: usize, SIZE, "65536", Yes, Yes, [],
-                "Bytes of an unwanted request read and dropped so that its answer arrives; beyond it closed.";
+                "Bytes of an unwanted request read and dropped so that its connection can go on; beyond it closed.";
             replay_max: usize, SIZE, "16384", Yes, Yes, [],
                 "Bytes of content kept to send again to a fresh connection; beyond it no second attempt.";
 
@@ -105,7 +105,7 @@ macro_rules! common_settings {
             continue_ms: Duration, TIME, "3000", Yes, Yes, [],
                 "Time an origin has to answer Expect: 100-continue before the gateway does.";
             linger_ms: Duration, TIME, "5000", Yes, Yes, [],
-                "Time a closing connection has to take its last answer.";
+                "Time a closing connection has to take its last answer, and its peer to end.";
             half_close_ms: Duration, TIME, "30000", Yes, Yes, [],
                 "Time a request goes on after its client has shut its direction.";
             drain_ms: Duration, TIME, "30000", Yes, Yes, [],

@@ -7,6 +7,8 @@
 //! ```text
 //!   pending ──flushed──▶ shut, reading ──end, or more than `bytes`──▶ closed      any: `until` passed ──▶ closed
 //! ```
+//! Whoever sends fast is read on in later turns: the owner asks [`Lingering::is_busy`] before it sleeps.
+//!
 //! Owned by a worker, which registers nothing itself: tokens of class `class` are the lingering ones.
 
 use std::io;
@@ -27,7 +29,7 @@ const READS_MAX: usize = 16;
 pub struct Patience {
     /// It is closed then, whatever is missing.
     pub until: Instant,
-    /// Input dropped; beyond it the connection is closed.
+    /// Input dropped; beyond it the connection is closed. `usize::MAX` for whatever comes in time.
     pub bytes: usize,
 }
 
@@ -36,6 +38,8 @@ pub struct Patience {
 pub struct Lingering {
     conns: Slab<Entry>,
     timers: Timers<Key>,
+    /// Those that had more input than one turn takes: no edge will come for it.
+    busy: Vec<Key>,
     class: u8,
 }
 
@@ -50,7 +54,7 @@ impl Lingering {
     /// Nobody yet; events of those to come have tokens of class `class`.
     #[must_use]
     pub fn new(class: u8) -> Self {
-        Self { conns: Slab::new(), timers: Timers::new(), class }
+        Self { conns: Slab::new(), timers: Timers::new(), busy: Vec::new(), class }
     }
 
     /// Takes over a connection.
@@ -88,8 +92,19 @@ impl Lingering {
         self.timers.next()
     }
 
-    /// Closes those whose time is over.
-    pub fn expire(&mut self, now: Instant, bufs: &mut BufPool) {
+    /// Whether somebody has input to be dropped now: [`Lingering::expire`] does it.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        !self.busy.is_empty()
+    }
+
+    /// Reads on, and closes those whose time is over.
+    pub fn expire(&mut self, now: Instant, bufs: &mut BufPool, scratch: &mut [u8]) {
+        for key in std::mem::take(&mut self.busy) {
+            if !self.go_on(key, bufs, scratch) {
+                self.remove(key, bufs);
+            }
+        }
         while let Some(key) = self.timers.expired(now) {
             self.remove(key, bufs);
         }
@@ -128,8 +143,8 @@ impl Lingering {
                 Read::Data(..) | Read::Eof | Read::Failed(_) => return false,
             }
         }
-        // No edge will come for what is there already, and whoever sends that fast does not listen.
-        false
+        self.busy.push(key);
+        true
     }
 
     fn remove(&mut self, key: Key, bufs: &mut BufPool) {
@@ -185,6 +200,10 @@ mod tests {
             peer
         }
 
+        fn expire(&mut self, now: Instant) {
+            self.lingering.expire(now, &mut self.bufs, &mut self.scratch);
+        }
+
         fn turn(&mut self) {
             self.poller.wait(None).unwrap();
             let events: Vec<_> = self.poller.events().filter(|(token, _)| token.class() == 6).collect();
@@ -220,13 +239,33 @@ mod tests {
     }
 
     #[test]
+    fn whoever_sends_fast_is_read_on_to_the_end() {
+        let mut bench = Bench::new();
+        let mut peer = bench.linger(usize::MAX);
+        let sender = std::thread::spawn(move || {
+            peer.write_all(&vec![b'x'; 1 << 20]).unwrap();
+            peer.shutdown(Shutdown::Write).unwrap();
+            let mut all = Vec::new();
+            peer.read_to_end(&mut all).unwrap();
+            all
+        });
+        while !bench.lingering.is_empty() {
+            if !bench.lingering.is_busy() {
+                bench.turn();
+            }
+            bench.expire(bench.now);
+        }
+        assert_eq!(sender.join().unwrap(), b"bye");
+    }
+
+    #[test]
     fn time_ends_it() {
         let mut bench = Bench::new();
         let _peer = bench.linger(100);
         let until = bench.lingering.next().unwrap();
-        bench.lingering.expire(until - Duration::from_millis(1), &mut bench.bufs);
+        bench.expire(until - Duration::from_millis(1));
         assert_eq!(bench.lingering.len(), 1);
-        bench.lingering.expire(until, &mut bench.bufs);
+        bench.expire(until);
         assert!(bench.lingering.is_empty());
     }
 }

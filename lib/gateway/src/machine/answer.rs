@@ -5,10 +5,9 @@ use std::time::Instant;
 use sluice_wire::http::answer::{self, Problem, Reader};
 use sluice_wire::http::connection::Persistence;
 use sluice_wire::http::fault::Fault;
-use sluice_wire::http::framing::RequestFraming;
 use sluice_wire::http::hints::{self, Format};
 use sluice_wire::http::method::{ALLOWED, Method};
-use sluice_wire::http::request::{Expect, RequestHead, Version};
+use sluice_wire::http::request::{RequestHead, Version};
 
 use crate::code::Code;
 use crate::config::Config;
@@ -77,11 +76,13 @@ impl<G: Gate> Gateway<G> {
     /// The answer is whole: the next request, once what is left of this one was dropped; or the end.
     pub(super) fn answered(&mut self, id: ClientId, exchange: Box<Exchange>, now: Instant) {
         let (persistence, uploaded) = (exchange.persistence, exchange.is_uploaded());
+        let droppable = self.is_droppable(&exchange);
         let Some(client) = self.clients.get_mut(id.0) else { return };
         client.exchange = Some(exchange);
         match (persistence, uploaded) {
-            (Persistence::Close, _) => self.close_client(id, Closing::Linger, now),
             (Persistence::KeepAlive, true) => self.next_request(id, now),
+            (Persistence::Close, _) => self.close_client(id, Closing::Linger, now),
+            (Persistence::KeepAlive, false) if !droppable => self.close_client(id, Closing::Linger, now),
             (Persistence::KeepAlive, false) => {
                 client.phase = Phase::Drop;
                 client.since = now;
@@ -93,17 +94,17 @@ impl<G: Gate> Gateway<G> {
     /// Whether the connection can go on after an answer that does not wait for the request's content: only if all of it
     /// is there, or little enough is to come that it can be dropped, and is sure to come.
     pub(super) fn persistence_after(&self, id: ClientId, exchange: &Exchange) -> Persistence {
-        let linger_bytes = self.config.settings.linger_bytes as u64;
-        let droppable = match exchange.head.framing() {
-            RequestFraming::None => true,
-            RequestFraming::Length(len) => len <= linger_bytes && exchange.expect == Expect::Nothing,
-            RequestFraming::Chunked => false,
-        };
-        if exchange.is_uploaded() || droppable {
+        if exchange.is_uploaded() || self.is_droppable(exchange) {
             self.persistence_of(id, exchange)
         } else {
             Persistence::Close
         }
+    }
+
+    /// Whether what is left of a request's content can be read and dropped.
+    fn is_droppable(&self, exchange: &Exchange) -> bool {
+        let linger_bytes = self.config.settings.linger_bytes as u64;
+        !exchange.waits_for_continue() && exchange.content.rest().is_some_and(|rest| rest <= linger_bytes)
     }
 
     /// Whether the connection goes on after an exchange whose request is whole.
@@ -252,10 +253,12 @@ impl<G: Gate> Gateway<G> {
         answer::problem(out, &problem, &reader);
     }
 
-    /// Drops what is left of a request's content from now on.
-    pub(super) fn stop_upload(exchange: &mut Exchange) {
+    /// Drops what is left of a request's content from now on, as far as it is little, and leaves the rest unread.
+    pub(super) fn stop_upload(&mut self, id: ClientId) {
+        let Some(exchange) = self.exchange(id) else { return };
         if exchange.upload == Upload::Relayed {
             exchange.upload = Upload::Dropped(0);
+            self.effects.push_back(Effect::Pump(End::Client(id)));
         }
     }
 }

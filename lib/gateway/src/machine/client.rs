@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
+use sluice_wire::http::connection::Persistence;
 use sluice_wire::http::forwarded::{Scheme, Trust};
 use sluice_wire::http::request::RequestReader;
 
@@ -13,7 +14,7 @@ use crate::settings::QueueHalfClose;
 
 use super::Gateway;
 use super::answer::Complaint;
-use super::exchange::{Exchange, Upload};
+use super::exchange::{Exchange, Reply, Upload};
 
 /// A connection that was accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,14 +159,30 @@ impl<G: Gate> Gateway<G> {
         let Some(client) = self.clients.get_mut(id.0) else { return };
         match client.phase {
             Phase::Head | Phase::Drop => self.close_client(id, Closing::Flush, now),
-            // What it announced will not come.
-            Phase::Open if client.exchange.as_ref().is_some_and(|ex| ex.upload == Upload::Relayed) => {
-                self.lose_client(id, now);
-            }
+            Phase::Open => self.cut_short(id, now),
             Phase::Tunnel => self.tunnel_ended(End::Client(id), now),
-            Phase::Queued | Phase::Dialing | Phase::Open => self.half_closed(id, now),
+            Phase::Queued | Phase::Dialing => self.half_closed(id, now),
         }
         self.finish_entry(now);
+    }
+
+    /// The client sends no more within an exchange. Content that it announced will not come: where an answer is under
+    /// way the origin is told so, by the end of our direction, and it is the one that decides what becomes of it.
+    fn cut_short(&mut self, id: ClientId, now: Instant) {
+        let Some(exchange) = self.exchange(id) else { return };
+        match (exchange.upload, &exchange.reply) {
+            (Upload::Relayed, Reply::Awaited) => return self.lose_client(id, now),
+            (Upload::Relayed, _) => {
+                exchange.upload = Upload::Dropped(0);
+                let to = exchange.conn.map(End::Origin);
+                self.effects.extend(to.map(Effect::Shut));
+            }
+            (Upload::Dropped(_) | Upload::Done, _) => {}
+        }
+        if let Some(exchange) = self.exchange(id).filter(|exchange| !exchange.is_uploaded()) {
+            exchange.persistence = Persistence::Close;
+        }
+        self.half_closed(id, now);
     }
 
     /// The client has shut its direction, seen while its bytes are not read: what it sent before may still be there.

@@ -1,4 +1,7 @@
 //! Content on its way: relayed as ranges of the chunk, counted or coded anew, dropped when nobody wants it.
+//!
+//! That of a request is relayed until all of it is there or its response is whole, whichever comes first: a service may
+//! answer while it reads. An origin that has stopped reading stops it earlier.
 
 use std::time::Instant;
 
@@ -69,6 +72,14 @@ impl<G: Gate> Gateway<G> {
             return Step::Stop(0, Then::Blocked);
         };
         let Some(conn) = exchange.conn else { return Step::Stop(0, Then::Blocked) };
+        if self.conns.get(conn.0).is_none_or(|link| link.deaf) {
+            // What the origin has said, or that it has said nothing, tells how this goes on.
+            return Step::Stop(0, Then::Blocked);
+        }
+        if at == 0 {
+            // The head went out with an earlier chunk, and nobody said that it could not.
+            exchange.touch();
+        }
         let to = End::Origin(conn);
         let coding = match exchange.head.framing() {
             RequestFraming::Chunked => Coding::Chunks,
@@ -94,7 +105,7 @@ impl<G: Gate> Gateway<G> {
                     if coding == Coding::Chunks {
                         let trailers = exchange.content.trailers();
                         self.outbox.write(to, |out| forward::trailers(out, trailers));
-                        if let Replay::Kept(kept) = &mut exchange.replay {
+                        if let Replay::Kept(kept) | Replay::Unsent(kept) = &mut exchange.replay {
                             forward::trailers(kept, trailers);
                         }
                     }
@@ -140,7 +151,7 @@ impl<G: Gate> Gateway<G> {
 
 /// Keeps what was sent for a second attempt, as long as there is not too much of it.
 fn keep(replay: &mut Replay, coding: Coding, bytes: &[u8], replay_max: usize) {
-    let Replay::Kept(kept) = replay else { return };
+    let (Replay::Kept(kept) | Replay::Unsent(kept)) = replay else { return };
     if kept.len() + bytes.len() > replay_max {
         *replay = Replay::No;
         return;

@@ -118,8 +118,12 @@ impl<G: Gate> Gateway<G> {
     pub(super) fn release(&mut self, id: ClientId, ticket: Ticket, now: Instant) {
         if self.holds(id, ticket) {
             self.dispatch(id, None, now);
-            // Content may have come with the head, and no edge will tell of it.
-            self.effects.push_back(Effect::Pump(End::Client(id)));
+            let open = self.clients.get(id.0).is_some_and(|client| client.phase == Phase::Open);
+            if open && self.exchange(id).is_some_and(|exchange| !exchange.is_uploaded()) {
+                // Content may have come with the head, and no edge will tell of it. A connection that is yet to be made
+                // has it read then.
+                self.effects.push_back(Effect::Pump(End::Client(id)));
+            }
             self.arm(id, now);
         }
     }
@@ -161,7 +165,7 @@ impl<G: Gate> Gateway<G> {
         if attempt == Attempt::First
             && let Some(conn) = self.origins.take_idle(origin, reuse, now)
         {
-            exchange.replay = if may_repeat { Replay::Kept(Vec::new()) } else { Replay::No };
+            exchange.replay = if may_repeat { Replay::Kept(Vec::new()) } else { Replay::Unsent(Vec::new()) };
             exchange.account.reused = true;
             return self.attach(id, conn, now);
         }
@@ -268,9 +272,7 @@ impl<G: Gate> Gateway<G> {
         if let Replay::Kept(kept) = &exchange.replay {
             self.outbox.write(End::Origin(conn), |out| out.extend_from_slice(kept));
         }
-        if exchange.is_uploaded() {
-            exchange.times.asked = Some(now);
-        }
+        exchange.times.asked = exchange.is_uploaded().then_some(now);
         if exchange.attempt == Attempt::Second {
             exchange.replay = Replay::No;
         }

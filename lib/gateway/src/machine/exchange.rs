@@ -1,7 +1,7 @@
 //! One request and its response, from the end of its head to the end of both messages.
 
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sluice_wire::http::body::Body;
 use sluice_wire::http::connection::Persistence;
@@ -47,7 +47,7 @@ pub(super) enum Upload {
     Relayed,
     /// All of it is there.
     Done,
-    /// Nowhere: the answer does not wait for it. So many bytes were dropped.
+    /// Nowhere: the origin takes no more, or was to be asked first. So many bytes were dropped.
     Dropped(u64),
 }
 
@@ -55,7 +55,7 @@ pub(super) enum Upload {
 #[derive(Debug)]
 pub(super) enum Reply {
     Awaited,
-    /// Its content is on its way; `Recoded` ones are written as chunks.
+    /// Its content is on its way. That of the request may still be, too.
     Relayed(Body, Coding),
     Over,
 }
@@ -74,6 +74,9 @@ pub(super) enum Coding {
 pub(super) enum Replay {
     /// It could not: its connection is fresh, or its method or content forbids it.
     No,
+    /// Its connection is used again and has not been seen to take a byte of it: as long as that holds, any request can be
+    /// sent once more. So much of its content is on its way with its head.
+    Unsent(Vec<u8>),
     /// So much of its content was sent, as it was sent.
     Kept(Vec<u8>),
 }
@@ -97,13 +100,15 @@ pub(super) struct Times {
     pub(super) dialed: Option<Instant>,
     /// The head was sent on.
     pub(super) sent: Option<Instant>,
-    /// The last byte of the request was sent on.
+    /// The last byte of the request was sent on, or the origin has stopped taking any.
     pub(super) asked: Option<Instant>,
     /// The head of the response was there.
     pub(super) replied: Option<Instant>,
     /// The last bytes from the client, and from the origin.
     pub(super) heard: Instant,
     pub(super) answered: Instant,
+    /// For how long the origin took no content, which is not the client's fault.
+    pub(super) stalled: Duration,
     /// The client has shut its direction.
     pub(super) half_closed: Option<Instant>,
 }
@@ -146,6 +151,7 @@ impl Times {
             replied: None,
             heard: now,
             answered: now,
+            stalled: Duration::ZERO,
             half_closed: None,
         }
     }
@@ -155,6 +161,26 @@ impl Exchange {
     /// Whether all of the request's content was read.
     pub(super) fn is_uploaded(&self) -> bool {
         self.upload == Upload::Done
+    }
+
+    /// Whether the client waits for 100 (Continue) and has sent nothing: after another answer it will not.
+    pub(super) fn waits_for_continue(&self) -> bool {
+        self.expect == Expect::Continue && self.account.bytes_in == 0
+    }
+
+    /// Its connection has taken a byte of it, or may have.
+    pub(super) fn touch(&mut self) {
+        if matches!(self.replay, Replay::Unsent(_)) {
+            self.replay = Replay::No;
+        }
+    }
+
+    /// A write of it has failed. True: it was the first one, so what was to go along with its head is kept for the second
+    /// attempt.
+    pub(super) fn take_back(&mut self) -> bool {
+        let Replay::Unsent(content) = &mut self.replay else { return false };
+        self.replay = Replay::Kept(std::mem::take(content));
+        self.may_replay()
     }
 
     /// Whether a second attempt may be made on a fresh connection (RFC 9112 §9.3.1).

@@ -27,6 +27,8 @@ pub(super) struct OriginConn {
     pub(super) requests: u32,
     /// Since when it has not taken what it was sent.
     pub(super) blocked_at: Option<Instant>,
+    /// It takes no more bytes: a write has failed.
+    pub(super) deaf: bool,
     /// The configuration has other origins now: it finishes what it carries and counts for none of them.
     pub(super) retired: bool,
 }
@@ -66,6 +68,9 @@ pub enum ConnectFailure {
     Certificate,
 }
 
+/// The connection ended before a response began.
+const RESET: Failure = Failure { outcome: Outcome::ResetBeforeHead, code: Code::OriginReset };
+
 impl OriginConn {
     /// One that is being made for a client's request.
     pub(super) fn connecting(origin: OriginId, client: ClientId) -> Self {
@@ -79,7 +84,12 @@ impl OriginConn {
 
     fn new(origin: OriginId, state: ConnState, client: Option<ClientId>) -> Self {
         let reader = ResponseReader::default();
-        Self { origin, state, client, reader, requests: 0, blocked_at: None, retired: false }
+        Self { origin, state, client, reader, requests: 0, blocked_at: None, deaf: false, retired: false }
+    }
+
+    /// Whether nothing it was sent waits in vain.
+    pub(super) fn has_taken_all(&self) -> bool {
+        !self.deaf && self.blocked_at.is_none()
     }
 }
 
@@ -133,6 +143,26 @@ impl<G: Gate> Gateway<G> {
         self.end_origin(conn, Ending::Broken, now);
     }
 
+    /// The connection takes no more bytes: a write has failed. What the origin sent before that can still be read, and a
+    /// response that is whole counts, so only the upload stops here. A request of which no byte was taken goes to another
+    /// connection.
+    pub fn origin_deaf(&mut self, conn: ConnId, now: Instant) {
+        let Some(link) = self.conns.get_mut(conn.0) else { return };
+        link.deaf = true;
+        let (ConnState::Busy, Some(id)) = (link.state, link.client) else { return };
+        let Some(exchange) = self.exchange(id) else { return };
+        if exchange.take_back() {
+            self.fail(id, RESET, now);
+        } else if matches!(exchange.reply, Reply::Awaited) {
+            // From now on it is the origin's turn.
+            exchange.times.asked.get_or_insert(now);
+        } else {
+            self.stop_upload(id);
+        }
+        self.arm(id, now);
+        self.finish_entry(now);
+    }
+
     fn end_origin(&mut self, conn: ConnId, ending: Ending, now: Instant) {
         let Some(link) = self.conns.get(conn.0) else { return };
         match (link.state, link.client) {
@@ -164,10 +194,7 @@ impl<G: Gate> Gateway<G> {
                 let failure = Failure { outcome: Outcome::BodyTruncated, code: Code::OriginReset };
                 self.fail(id, failure, now);
             }
-            Reply::Awaited | Reply::Over => {
-                let failure = Failure { outcome: Outcome::ResetBeforeHead, code: Code::OriginReset };
-                self.fail(id, failure, now);
-            }
+            Reply::Awaited | Reply::Over => self.fail(id, RESET, now),
         }
     }
 

@@ -20,7 +20,7 @@ use super::client::{Phase, Step};
 use super::content::relay;
 use super::dispatch::Failure;
 use super::exchange::{Coding, Replay, Reply, Source};
-use super::origin::ConnState;
+use super::origin::{ConnState, OriginConn};
 
 /// What follows a whole response on its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,14 +158,16 @@ impl<G: Gate> Gateway<G> {
         };
         let version = exchange.head.version();
         let framing = head.framing().towards(version);
-        // An early response: the rest of the request is not waited for.
-        exchange.persistence = if framing == ResponseFraming::UntilClose {
-            Persistence::Close
-        } else {
-            self.persistence_after(id, &exchange)
+        // Content that was to wait for this answer will not come.
+        let unwanted = exchange.waits_for_continue();
+        exchange.persistence = match framing {
+            ResponseFraming::UntilClose => Persistence::Close,
+            // It stops the client (RFC 9112 §9.5), so more than can be dropped is not to be expected.
+            _ if unwanted || head.status() >= 400 => self.persistence_after(id, &exchange),
+            _ => self.persistence_of(id, &exchange),
         };
-        Self::stop_upload(&mut exchange);
         exchange.expect = Expect::Nothing;
+        let deaf = exchange.conn.and_then(|conn| self.conns.get(conn.0)).is_none_or(|link| link.deaf);
         let mut extra = Vec::new();
         if let Some(ticket) = exchange.ticket {
             self.gate.response_fields(ticket, now, &mut extra);
@@ -190,11 +192,10 @@ impl<G: Gate> Gateway<G> {
             self.origins.succeeded(origin);
         }
         if let Some(client) = self.clients.get_mut(id.0) {
-            let wants_more = !exchange.is_uploaded();
             client.exchange = Some(exchange);
-            if wants_more {
-                self.effects.push_back(Effect::Pump(End::Client(id)));
-            }
+        }
+        if unwanted || deaf {
+            self.stop_upload(id);
         }
         true
     }
@@ -256,19 +257,22 @@ impl<G: Gate> Gateway<G> {
             let head_after = replied.saturating_duration_since(dispatched);
             self.gate.settle(ticket, Outcome::Response { status: exchange.account.status, head_after }, now);
         }
+        let link = self.conns.get(conn.0);
+        let whole = exchange.times.asked.is_some() && link.is_some_and(OriginConn::has_taken_all);
         // A connection to an origin of an earlier configuration must not carry requests for another.
-        let current = self.conns.get(conn.0).is_some_and(|link| !link.retired);
-        let reusable = current
+        let current = link.is_some_and(|link| !link.retired);
+        let reusable = whole
+            && current
             && behind == Behind::Nothing
             && exchange.reusable == Persistence::KeepAlive
-            && exchange.times.asked.is_some()
             // Its PROXY header spoke of this client.
             && self.config.send_proxy.is_none()
             && !self.is_draining();
         if reusable {
             self.rest(&mut exchange, conn, now);
         } else {
-            self.detach(&mut exchange, Closing::Flush);
+            // Whatever it has not read of the request is of no more use to it.
+            self.detach(&mut exchange, if whole { Closing::Flush } else { Closing::Abort });
         }
         self.answered(id, exchange, now);
     }

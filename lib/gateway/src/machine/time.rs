@@ -61,11 +61,15 @@ impl<G: Gate> Gateway<G> {
         if let Some(blocked_at) = self.blocked_at(end) {
             blocked_at.get_or_insert(now);
         }
+        if let Some(exchange) = self.exchange_behind(end) {
+            exchange.touch();
+        }
         self.arm_for(end, now);
     }
 
     /// It has taken some of what waits.
     pub fn progressed(&mut self, end: End, now: Instant) {
+        self.stalled(end, now);
         if let Some(blocked_at) = self.blocked_at(end) {
             *blocked_at = Some(now);
         }
@@ -73,21 +77,34 @@ impl<G: Gate> Gateway<G> {
 
     /// It has taken everything.
     pub fn flushed(&mut self, end: End, now: Instant) {
+        self.stalled(end, now);
         if let Some(blocked_at) = self.blocked_at(end) {
             *blocked_at = None;
         }
         // Whoever was not heard while its bytes could go nowhere is not to blame for that time.
-        let client = match end {
-            End::Client(id) => Some(id),
-            End::Origin(id) => self.conns.get(id.0).and_then(|link| link.client),
-        };
-        if let Some(exchange) = client.and_then(|id| self.exchange(id)) {
+        if let Some(exchange) = self.exchange_behind(end) {
             match end {
                 End::Client(_) => exchange.times.answered = now,
                 End::Origin(_) => exchange.times.heard = now,
             }
         }
         self.arm_for(end, now);
+    }
+
+    /// Counts the time for which an origin took no content.
+    fn stalled(&mut self, end: End, now: Instant) {
+        let since = self.blocked_at(end).and_then(|blocked_at| *blocked_at);
+        if let (End::Origin(_), Some(since), Some(exchange)) = (end, since, self.exchange_behind(end)) {
+            exchange.times.stalled += now.saturating_duration_since(since);
+        }
+    }
+
+    fn exchange_behind(&mut self, end: End) -> Option<&mut Exchange> {
+        let client = match end {
+            End::Client(id) => Some(id),
+            End::Origin(id) => self.conns.get(id.0).and_then(|link| link.client),
+        };
+        client.and_then(|id| self.exchange(id))
     }
 
     fn blocked_at(&mut self, end: End) -> Option<&mut Option<Instant>> {
@@ -199,10 +216,17 @@ impl<G: Gate> Gateway<G> {
             }
             _ => None,
         };
-        let upload = match (exchange.upload, origin_blocked) {
-            (Upload::Relayed, Some(blocked)) => Some((blocked + settings.origin_write_ms, Due::OriginWrite)),
-            (Upload::Relayed, None) => Some(self.due_upload(exchange)),
-            _ => None,
+        let upload = match (exchange.upload, &exchange.reply, origin_blocked) {
+            (Upload::Dropped(_) | Upload::Done, ..) => None,
+            _ if link.is_some_and(|link| link.deaf) => None,
+            (Upload::Relayed, Reply::Awaited, Some(blocked)) => {
+                Some((blocked + settings.origin_write_ms, Due::OriginWrite))
+            }
+            // It answers: that it does not read meanwhile is its affair, and the response has its own time.
+            (Upload::Relayed, _, Some(_)) => None,
+            // A client that is told of an error may stop where it is.
+            (Upload::Relayed, ..) if exchange.account.status >= 400 => None,
+            (Upload::Relayed, _, None) => Some(self.due_upload(exchange)),
         };
         [reply, upload].into_iter().flatten().min()
     }
@@ -219,6 +243,6 @@ impl<G: Gate> Gateway<G> {
             return (idle, Due::Upload);
         }
         let paid = Duration::from_secs(exchange.account.bytes_in / settings.body_min_rate);
-        (idle.min(sent + paid.max(RATE_GRACE)), Due::Upload)
+        (idle.min(sent + times.stalled + paid.max(RATE_GRACE)), Due::Upload)
     }
 }

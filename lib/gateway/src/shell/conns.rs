@@ -242,7 +242,10 @@ impl Conns {
             }
             Ok(Flush::Blocked) if link.conn.pending_len() < before => gateway.progressed(end, now),
             Ok(Flush::Blocked) => gateway.blocked(end, now),
-            Err(_) => self.lose(gateway, end, now),
+            Err(_) => {
+                self.troubled.push((end, Trouble::Broken));
+                self.send_outbox(gateway, &[], now);
+            }
         }
     }
 
@@ -430,8 +433,11 @@ impl Conns {
             match (trouble, end) {
                 (Trouble::Full, _) => gateway.blocked(end, now),
                 (Trouble::Broken, End::Client(id)) => gateway.client_gone(id, now),
-                // It may have answered before it broke: what it sent is read first, and then its end.
-                (Trouble::Broken, End::Origin(_)) => self.wake(end),
+                (Trouble::Broken, End::Origin(id)) => {
+                    gateway.origin_deaf(id, now);
+                    // It may have answered before it broke: what it sent is read, and then its end.
+                    self.wake(end);
+                }
             }
         }
     }

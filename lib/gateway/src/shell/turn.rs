@@ -180,7 +180,7 @@ impl<G: Gate> Shell<G> {
             Closing::Abort => conn.abort(&mut self.conns.bufs),
             Closing::Flush if link.connecting || !conn.has_pending() => conn.close(&mut self.conns.bufs),
             Closing::Linger | Closing::Flush => {
-                let bytes = if closing == Closing::Linger { settings.linger_bytes } else { 0 };
+                let bytes = if closing == Closing::Linger { usize::MAX } else { 0 };
                 let patience = Patience { until: now + settings.linger_ms, bytes };
                 let (bufs, scratch) = (&mut self.conns.bufs, &mut self.conns.scratch);
                 self.lingering.insert(conn, patience, &self.poller, bufs, scratch);
@@ -382,7 +382,7 @@ impl<G: Gate> Shell<G> {
             self.gateway.handle_timeout(now);
             self.apply(now);
         }
-        self.lingering.expire(now, &mut self.conns.bufs);
+        self.lingering.expire(now, &mut self.conns.bufs, &mut self.conns.scratch);
         while let Some(why) = self.entering.expire(now, &mut self.conns.bufs) {
             self.log.line(Level::Debug, event::REFUSED, format_args!("{why}"));
         }

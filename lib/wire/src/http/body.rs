@@ -117,6 +117,15 @@ impl Body {
         }
     }
 
+    /// Bytes of content still to come, if they were announced.
+    pub fn rest(&self) -> Option<u64> {
+        match &self.coding {
+            Coding::Length(left) => Some(*left),
+            Coding::Chunked(chunked) => chunked.is_done().then_some(0),
+            Coding::UntilClose { .. } => None,
+        }
+    }
+
     /// Bytes of content read so far.
     pub fn content_len(&self) -> u64 {
         self.content_len

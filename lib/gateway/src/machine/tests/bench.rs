@@ -18,6 +18,43 @@ use crate::origins::{ConnId, OriginId};
 use crate::route::Routes;
 use crate::settings::Settings;
 
+pub(super) const GET: &[u8] = b"GET /a?b HTTP/1.1\r\nHost: h\r\n\r\n";
+pub(super) const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+
+/// A bench whose gate lets everybody pass.
+pub(super) fn bench() -> Bench {
+    Bench::new(Mood::Pass, |_| {})
+}
+
+/// Runs a test with input whole, in pieces, and byte by byte.
+pub(super) fn in_pieces(test: impl Fn(&mut Bench)) {
+    for piece in [usize::MAX, 7, 3, 2, 1] {
+        let mut bench = bench();
+        bench.piece = piece;
+        test(&mut bench);
+        assert_eq!(bench.gateway.gate().open(), 0, "tickets are left");
+    }
+}
+
+/// What is behind the head.
+pub(super) fn body(message: &str) -> &str {
+    message.split_once("\r\n\r\n").map_or("", |(_, body)| body)
+}
+
+/// Content and trailers of chunks.
+pub(super) fn unchunk(mut text: &str) -> (String, String) {
+    let mut content = String::new();
+    loop {
+        let (size, rest) = text.split_once("\r\n").unwrap();
+        let size = usize::from_str_radix(size, 16).unwrap();
+        if size == 0 {
+            return (content, rest.strip_suffix("\r\n").unwrap().to_owned());
+        }
+        content.push_str(&rest[..size]);
+        text = rest[size..].strip_prefix("\r\n").unwrap();
+    }
+}
+
 #[derive(Debug, Default)]
 struct Wire {
     /// Input not taken yet.
@@ -28,6 +65,10 @@ struct Wire {
     closed: Option<Closing>,
     shut: bool,
     ended: bool,
+    /// The next write to it fails.
+    failing: bool,
+    /// A write has failed.
+    deaf: bool,
 }
 
 pub(super) struct Bench {
@@ -122,6 +163,18 @@ impl Bench {
             End::Client(id) => self.gateway.client_gone(id, self.now),
             End::Origin(id) => self.gateway.origin_gone(id, self.now),
         }
+        self.apply(&[]);
+    }
+
+    /// The next write to an origin will fail.
+    pub(super) fn will_fail(&mut self, id: ConnId) {
+        self.origins.get_mut(&id).unwrap().failing = true;
+    }
+
+    /// A write to an origin has failed.
+    pub(super) fn deafen(&mut self, id: ConnId) {
+        self.origins.get_mut(&id).unwrap().deaf = true;
+        self.gateway.origin_deaf(id, self.now);
         self.apply(&[]);
     }
 
@@ -267,6 +320,7 @@ impl Bench {
     }
 
     fn deliver(&mut self, chunk: &[u8]) {
+        let mut failed = Vec::new();
         let outbox = std::mem::take(&mut self.gateway.outbox);
         for op in &outbox.ops {
             let bytes = match op.source {
@@ -275,7 +329,17 @@ impl Bench {
             };
             let wire = self.wire(op.to);
             assert_eq!(wire.closed, None, "bytes for a connection that is closed");
-            wire.sent.extend_from_slice(bytes);
+            assert!(!wire.deaf, "bytes for a connection that takes none");
+            match op.to {
+                End::Origin(id) if wire.failing => failed.push(id),
+                _ => wire.sent.extend_from_slice(bytes),
+            }
+        }
+        failed.dedup();
+        for id in failed {
+            self.origins.get_mut(&id).unwrap().deaf = true;
+            self.gateway.origin_deaf(id, self.now);
+            self.deliver(&[]);
         }
     }
 }

@@ -4,21 +4,15 @@ use std::time::Duration;
 
 use sluice_wire::http::forwarded::Trust;
 
-use super::bench::Bench;
+use super::bench::{Bench, GET, OK, bench};
 use super::gate::{Ending, Mood};
 use crate::code::Code;
 use crate::effect::{Closing, End};
 use crate::gate::Outcome;
 use crate::machine::TurnedAway;
 
-const GET: &[u8] = b"GET /a?b HTTP/1.1\r\nHost: h\r\n\r\n";
 const UPGRADE: &[u8] = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n";
 const SWITCHING: &[u8] = b"HTTP/1.1 101 x\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n";
-const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
-
-fn bench() -> Bench {
-    Bench::new(Mood::Pass, |_| {})
-}
 
 #[test]
 fn connections_at_and_beyond_their_limits() {

@@ -1,34 +1,13 @@
-//! Requests go out and responses come back: framing, persistence, order, early answers, tunnels.
+//! Requests go out and responses come back: framing, persistence, order, tunnels.
 
 use sluice_wire::http::forwarded::Trust;
 
-use super::bench::Bench;
+use super::bench::{Bench, GET, OK, bench, body, in_pieces, unchunk};
 use super::gate::{Ending, Mood};
 use crate::code::Code;
 use crate::effect::{Closing, End};
 use crate::gate::{Entry, Outcome};
 use crate::machine::ConnectFailure;
-
-const GET: &[u8] = b"GET /a?b HTTP/1.1\r\nHost: h\r\n\r\n";
-const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
-
-fn bench() -> Bench {
-    Bench::new(Mood::Pass, |_| {})
-}
-
-fn body(message: &str) -> &str {
-    message.split_once("\r\n\r\n").map_or("", |(_, body)| body)
-}
-
-/// Runs a test with input whole, in pieces, and byte by byte.
-fn in_pieces(test: impl Fn(&mut Bench)) {
-    for piece in [usize::MAX, 7, 3, 2, 1] {
-        let mut bench = bench();
-        bench.piece = piece;
-        test(&mut bench);
-        assert_eq!(bench.gateway.gate().open(), 0, "tickets are left");
-    }
-}
 
 #[test]
 fn a_request_and_its_response() {
@@ -93,20 +72,6 @@ fn chunked_both_ways_is_written_anew() {
         assert_eq!(unchunk(body(&got)), ("hello".to_owned(), String::new()));
         assert!(bench.closed(End::Client(client)).is_none() && bench.closed(End::Origin(origin)).is_none());
     });
-}
-
-/// Content and trailers of chunks.
-fn unchunk(mut text: &str) -> (String, String) {
-    let mut content = String::new();
-    loop {
-        let (size, rest) = text.split_once("\r\n").unwrap();
-        let size = usize::from_str_radix(size, 16).unwrap();
-        if size == 0 {
-            return (content, rest.strip_suffix("\r\n").unwrap().to_owned());
-        }
-        content.push_str(&rest[..size]);
-        text = rest[size..].strip_prefix("\r\n").unwrap();
-    }
 }
 
 #[test]
@@ -208,43 +173,6 @@ fn what_is_no_response_is_a_bad_gateway() {
             assert_eq!(bench.gateway.gate().endings, [Ending::Settled(Outcome::Malformed)]);
         });
     }
-}
-
-#[test]
-fn a_dead_kept_connection_is_tried_again_once_on_a_fresh_one() {
-    in_pieces(|bench| {
-        let client = bench.connect();
-        bench.send(client, GET);
-        let origin = bench.accept();
-        bench.reply(origin, OK);
-        bench.got(client);
-        bench.asked(origin);
-        bench.send(client, b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nab");
-        assert_eq!(body(&bench.asked(origin)), "ab");
-        bench.end(End::Origin(origin));
-        let fresh = bench.accept();
-        bench.send(client, b"cd");
-        assert_eq!(body(&bench.asked(fresh)), "abcd");
-        // The second death is the client's to know.
-        bench.end(End::Origin(fresh));
-        assert!(bench.got(client).starts_with("HTTP/1.1 502 "));
-        assert!(bench.dialing.is_empty());
-        assert_eq!(bench.gateway.gate().endings[1], Ending::Settled(Outcome::ResetBeforeHead));
-    });
-}
-
-#[test]
-fn a_request_that_must_not_be_repeated_is_not() {
-    let mut bench = bench();
-    let client = bench.connect();
-    bench.send(client, GET);
-    let origin = bench.accept();
-    bench.reply(origin, OK);
-    bench.got(client);
-    bench.send(client, b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n");
-    bench.end(End::Origin(origin));
-    assert!(bench.got(client).starts_with("HTTP/1.1 502 "));
-    assert!(bench.dialing.is_empty());
 }
 
 #[test]
@@ -386,23 +314,6 @@ fn continue_is_forwarded_end_to_end() {
         bench.reply(origin, OK);
         assert_eq!(body(&bench.got(client)), "hello");
     });
-}
-
-#[test]
-fn an_early_response_stops_the_upload() {
-    let mut bench = bench();
-    let client = bench.connect();
-    bench.send(client, b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\nab");
-    let origin = bench.accept();
-    bench.asked(origin);
-    bench.reply(origin, b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\n");
-    bench.send(client, b"more");
-    assert_eq!(bench.asked(origin), "");
-    bench.reply(origin, b"no");
-    let got = bench.got(client);
-    assert!(got.contains("Connection: close\r\n") && got.ends_with("\r\n\r\nno"), "{got}");
-    assert_eq!(bench.closed(End::Client(client)), Some(Closing::Linger));
-    assert!(bench.closed(End::Origin(origin)).is_some());
 }
 
 #[test]

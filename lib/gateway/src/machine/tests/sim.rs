@@ -53,6 +53,12 @@ struct Asked {
     method: Method,
 }
 
+/// What a response has to hold.
+struct Expected {
+    number: u32,
+    content: Vec<u8>,
+}
+
 struct FakeClient {
     id: ClientId,
     to_send: Vec<u8>,
@@ -60,7 +66,7 @@ struct FakeClient {
     got: Vec<u8>,
     reader: ResponseReader,
     /// The response on its way: whose, its content's reader, what came of it.
-    reply: Option<(Option<u32>, Body, Vec<u8>)>,
+    reply: Option<(Option<Expected>, Body, Vec<u8>)>,
     over: bool,
     ended: bool,
 }
@@ -73,6 +79,9 @@ struct FakeOrigin {
     to_send: Vec<u8>,
     /// What happens once everything is sent.
     then: Then,
+    /// Content goes back as it comes.
+    echo: bool,
+    failing: bool,
     over: bool,
 }
 
@@ -265,6 +274,8 @@ impl World {
             request: None,
             to_send: Vec::new(),
             then: Then::Nothing,
+            echo: false,
+            failing: false,
             over: false,
         });
     }
@@ -275,6 +286,19 @@ impl World {
         let Some(at) = self.rng.pick(&alive).copied() else { return };
         let len = self.origins[at].to_send.len();
         let id = self.origins[at].id;
+        let rare = if self.origins[at].request.is_some() { 12 } else { 60 };
+        if self.origins[at].failing && self.rng.chance(3, 4) {
+            return;
+        }
+        if self.rng.chance(1, rare) {
+            // It reads no more; what it says before it ends still counts.
+            self.bench.will_fail(id);
+            self.origins[at].failing = true;
+            if self.origins[at].then == Then::Nothing {
+                self.origins[at].then = if self.rng.chance(1, 2) { Then::End } else { Then::Reset };
+            }
+            return;
+        }
         if len == 0 {
             let (then, idle) = (self.origins[at].then, self.origins[at].request.is_none());
             let tired = idle && then == Then::Nothing && self.rng.chance(1, 10);
@@ -321,9 +345,20 @@ impl World {
                 return;
             }
             if let Some((number, method, content, got)) = &mut origin.request {
+                let before = got.len();
                 let done = drain(content, &mut origin.input, got);
                 let whole = upload(*number);
                 assert!(whole.starts_with(got), "content of {number} was changed");
+                if origin.echo && got.len() > before {
+                    origin.to_send.extend_from_slice(format!("{:x}\r\n", got.len() - before).as_bytes());
+                    origin.to_send.extend_from_slice(&got[before..]);
+                    origin.to_send.extend_from_slice(b"\r\n");
+                }
+                if done && std::mem::take(&mut origin.echo) {
+                    origin.to_send.extend_from_slice(b"0\r\n\r\n");
+                    origin.request = None;
+                    continue;
+                }
                 if done {
                     let has_content = matches!(method, Method::Post | Method::Put);
                     assert!(!has_content || *got == whole, "content of {number} was cut");
@@ -353,7 +388,15 @@ impl World {
             let content = Body::of_request(head.framing(), &BodyLimits::DEFAULT).unwrap();
             let early = !content.is_done() && self.rng.chance(1, 12);
             let method = head.method();
+            let echo = !content.is_done() && !early && self.rng.chance(1, 4);
             self.origins[at].request = Some((number, method, content, Vec::new()));
+            if echo {
+                let head = format!(
+                    "HTTP/1.1 200 OK\r\nX-Number: {number}\r\nX-Echo: 1\r\nTransfer-Encoding: chunked\r\n\r\n"
+                );
+                self.origins[at].to_send = head.into_bytes();
+                self.origins[at].echo = true;
+            }
             if early {
                 self.plan(at, number, method);
             }
@@ -425,11 +468,11 @@ impl World {
         while !client.over && client.read_one() {}
         if let Some(closing) = closed.filter(|_| !client.over) {
             client.over = true;
-            if let Some((number, content, got)) = &client.reply
+            if let Some((expected, content, got)) = &client.reply
                 && closing != Closing::Abort
             {
                 assert!(content.end().is_ok(), "a response was cut and its connection closed in good order");
-                assert_eq!(*got, download(number.unwrap()));
+                assert_eq!(*got, expected.as_ref().unwrap().content);
             }
         }
     }
@@ -438,19 +481,16 @@ impl World {
 impl FakeClient {
     /// Reads a head or content. False: nothing more can be read.
     fn read_one(&mut self) -> bool {
-        if let Some((number, content, got)) = &mut self.reply {
+        if let Some((expected, content, got)) = &mut self.reply {
             let done = drain(content, &mut self.got, got);
-            if let Some(number) = number {
-                assert!(
-                    download(*number).starts_with(got),
-                    "content of another reached the asker of {number}"
-                );
+            if let Some(Expected { number, content }) = expected {
+                assert!(content.starts_with(got), "content of another reached the asker of {number}");
             }
             if done {
-                if let (Some(number), Some(asked)) = (*number, self.asked.front())
+                if let (Some(expected), Some(asked)) = (expected, self.asked.front())
                     && asked.method != Method::Head
                 {
-                    assert_eq!(*got, download(number), "content was cut");
+                    assert_eq!(*got, expected.content, "content was cut");
                 }
                 self.reply = None;
                 self.asked.pop_front();
@@ -485,7 +525,10 @@ impl FakeClient {
             "a client of HTTP/1.1 is never left to wait for an end"
         );
         let content = Body::of_response(head.framing(), &BodyLimits::DEFAULT).unwrap();
-        self.reply = Some((number, content, Vec::new()));
+        let echo = head.fields().named(b"X-Echo").next().is_some();
+        let expected = number
+            .map(|number| Expected { number, content: if echo { upload(number) } else { download(number) } });
+        self.reply = Some((expected, content, Vec::new()));
         true
     }
 }

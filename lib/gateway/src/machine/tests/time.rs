@@ -2,18 +2,12 @@
 
 use std::time::Duration;
 
-use super::bench::Bench;
+use super::bench::{Bench, GET, OK, bench};
 use super::gate::{Ending, Mood};
 use crate::effect::{Closing, End};
 use crate::gate::Outcome;
 
-const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n";
-const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 const MOMENT: Duration = Duration::from_millis(1);
-
-fn bench() -> Bench {
-    Bench::new(Mood::Pass, |_| {})
-}
 
 /// Lets `time` pass but for a moment, looks, lets the moment pass.
 fn around(bench: &mut Bench, time: Duration, before: impl FnOnce(&mut Bench)) {
