@@ -1,7 +1,7 @@
 //! A second attempt: on a fresh connection where a kept one was dead, and what must not be sent twice.
 
 use super::bench::{Bench, GET, OK, bench, body, in_pieces};
-use super::gate::{Ending, Mood};
+use super::gate::Ending;
 use crate::effect::{ClientId, End};
 use crate::gate::Outcome;
 use crate::origins::ConnId;
@@ -148,20 +148,4 @@ fn content_beyond_what_is_kept_is_not_sent_again() {
         bench.deafen(origin);
         assert_eq!(!bench.dialing.is_empty(), again);
     }
-}
-
-#[test]
-fn a_released_request_is_carried_with_its_content() {
-    let mut bench = Bench::new(Mood::Delay, |_| {});
-    let (first, second) = (bench.connect(), bench.connect());
-    bench.send(first, GET);
-    bench.send(second, b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nab");
-    bench.release();
-    let origin = bench.accept();
-    bench.reply(origin, OK);
-    bench.asked(origin);
-    bench.release();
-    assert_eq!(body(&bench.asked(origin)), "ab");
-    bench.reply(origin, OK);
-    assert_eq!(body(&bench.got(second)), "hello");
 }

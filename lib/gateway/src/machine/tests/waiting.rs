@@ -2,12 +2,9 @@
 
 use std::time::Duration;
 
-use super::bench::Bench;
+use super::bench::{Bench, GET, OK};
 use super::gate::Mood;
 use crate::effect::{Closing, End};
-
-const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n";
-const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 
 #[test]
 fn content_that_came_with_a_queued_head_goes_out_on_an_idle_connection_too() {
