@@ -119,7 +119,7 @@ impl Limiter {
     }
 
     /// Whether a newcomer would have to wait even if no rate held it.
-    fn service_is_busy(&self, at: usize, now: Instant) -> bool {
+    pub(super) fn service_is_busy(&self, at: usize, now: Instant) -> bool {
         let leased = self.routes[at].lease.as_ref().is_none_or(|lease| lease.hold(now) == lease::Hold::Free);
         !leased || self.concurrency_hold(at, now) != Hold::Free || !self.pressure.expected_wait().is_zero()
     }

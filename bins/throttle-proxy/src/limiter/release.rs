@@ -41,16 +41,18 @@ impl Limiter {
     /// A queue that stands keeps nobody longer than the target, except the last one.
     fn shed_overdue(&mut self, now: Instant) {
         for at in 0..self.routes.len() {
-            while let Some(ticket) = self.overdue(at).filter(|(due, _)| *due <= now).map(|(_, ticket)| ticket)
-            {
+            while let Some((_, ticket)) = self.overdue(at, now).filter(|(due, _)| *due <= now) {
                 self.routes[at].counts.expired += 1;
                 self.expire_one(ticket, Code::Shed, now);
             }
         }
     }
 
-    /// Who is shed next in a route, and when.
-    fn overdue(&mut self, at: usize) -> Option<(Instant, Ticket)> {
+    /// Who is shed next in a route, and when. Nobody while it is a rate or their own keys that hold them.
+    fn overdue(&mut self, at: usize, now: Instant) -> Option<(Instant, Ticket)> {
+        if !self.service_is_busy(at, now) {
+            return None;
+        }
         let (queue, tickets) = (&mut self.routes[at].queue, &self.tickets);
         if queue.len_for_service() < 2 {
             return None;
@@ -126,7 +128,7 @@ impl Limiter {
         self.look_at = None;
         while self.queued > 0 && self.release_one(now) {}
         for at in 0..self.routes.len() {
-            if let Some((due, _)) = self.overdue(at) {
+            if let Some((due, _)) = self.overdue(at, now) {
                 self.look_again(due);
             }
         }

@@ -394,6 +394,25 @@ fn who_was_let_in_to_wait_for_the_rate_is_not_shed_for_waiting() {
     assert_eq!(news, expected);
 }
 
+#[test]
+fn who_has_waited_for_a_place_and_then_waits_for_its_rate_is_not_shed() {
+    let mut policy = keyed(2);
+    policy.limits[0].rate = Rate::new(2, ms(2000));
+    policy.routes[0].max_in_flight = 1;
+    let mut bench = Bench::new(policy);
+    let first = bench.pass(from(1));
+    let (second, _) = bench.delay(from(1));
+    bench.delay(from(1));
+    bench.delay(from(1));
+    bench.at(100).settle(first);
+    assert_eq!(bench.news(), [News::Released(2)]);
+    bench.at(200).settle(second);
+    // The service is idle since then.
+    let news = bench.run_to(2150);
+    assert_eq!(news, [(2000, News::Released(4))]);
+    assert_eq!(bench.limiter.queued(), 1, "the other still waits");
+}
+
 fn pressed(state: PoolState, suggested_concurrency: u32) -> PoolPressure {
     let (expected_wait, retry_after) = (ms(100), ms(900));
     PoolPressure { pool: "d/u".into(), state, expected_wait, retry_after, suggested_concurrency }
