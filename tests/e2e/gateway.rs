@@ -365,6 +365,43 @@ fn two_gateways_speak_tls_and_tell_who_the_client_is() {
 }
 
 #[test]
+fn a_proxy_header_precedes_tls() {
+    let files = readable(&["a.pem", "a.key", "ca.pem"]);
+    let at = |name: &str| files.path().join(name).display().to_string();
+    let origin = Origin::start(Manner::Held);
+    let secure = port::free();
+    let (cert, key, ca) = (at("a.pem"), at("a.key"), at("ca.pem"));
+    // Whoever is on the loopback may begin with a header, and has to.
+    let inner = gateway(
+        &origin.url(),
+        &format!(
+            "listen = tls:127.0.0.1:{secure}\ntls_cert_file = {cert}\ntls_key_file = {key}\n\
+             proxy_protocol = on\ntrusted_peers = 127.0.0.1\n"
+        ),
+    );
+    let url = format!("https://127.0.0.1:{secure}");
+    for version in ["v1", "v2"] {
+        // The client is one that another header speaks of.
+        let outer = gateway(
+            &url,
+            &format!(
+                "origin_tls_ca = {ca}\nsend_proxy = {version}\nforwarded = off\n\
+                 proxy_protocol = on\ntrusted_peers = 127.0.0.1\n"
+            ),
+        );
+        let mut client = connect(outer.port());
+        write!(client, "PROXY TCP4 198.51.100.7 192.0.2.1 4711 80\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n")
+            .unwrap();
+        let request = origin.next();
+        assert!(request.fields.contains(&("x-forwarded-for".to_owned(), "198.51.100.7".to_owned())));
+        request.answer(200);
+        assert!(head(&mut client).starts_with("HTTP/1.1 200 "));
+    }
+    let line = inner.event(0, "request");
+    assert_eq!((&line["tls"], &line["peer"]), (&true.into(), &"198.51.100.7".into()));
+}
+
+#[test]
 fn a_proxy_header_tells_the_address_and_its_absence_ends_the_connection() {
     let origin = Origin::start(Manner::Held);
     let proxy = gateway(&origin.url(), "proxy_protocol = on\ntrusted_peers = 127.0.0.1\n");

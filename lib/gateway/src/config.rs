@@ -129,9 +129,6 @@ impl Config {
             SendProxy::V1 => Some(proxy_protocol::Version::V1),
             SendProxy::V2 => Some(proxy_protocol::Version::V2),
         };
-        if send_proxy.is_some() && origins.iter().any(|origin| origin.security == Security::Tls) {
-            return Err(wrong("send_proxy", "does not go with https origins".to_owned()));
-        }
         Ok(Self { program, settings, routes, listen, origins, policy, style, send_proxy, trusted })
     }
 

@@ -15,7 +15,7 @@ use crate::gate::Gate;
 use crate::origins::{Change, ConnId, OriginId};
 
 use super::Gateway;
-use super::origin::{ConnState, OriginConn};
+use super::origin::{ConnState, OriginConn, Preface};
 
 /// The checks of one origin.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +54,8 @@ impl<G: Gate> Gateway<G> {
 
     fn begin_check(&mut self, at: usize, now: Instant) {
         let origin = OriginId(at as u16);
-        let conn = ConnId(self.conns.insert(OriginConn::checking(origin)));
+        let preface = Preface::of(&self.config, origin);
+        let conn = ConnId(self.conns.insert(OriginConn::checking(origin, preface)));
         let until = now + self.config.settings.check_timeout_ms;
         self.checks[at] = Check { at: until, began: now, conn: Some(conn) };
         self.effects.push_back(Effect::Connect(conn, origin));
@@ -66,6 +67,7 @@ impl<G: Gate> Gateway<G> {
         let host =
             self.config.origins.get(usize::from(origin.0)).map(Endpoint::authority).unwrap_or_default();
         let head = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        self.preface_request(conn);
         self.outbox.write(End::Origin(conn), |out| out.extend_from_slice(head.as_bytes()));
     }
 

@@ -10,7 +10,6 @@ use sluice_wire::http::forward::{self, RequestRules, Sender};
 use sluice_wire::http::forwarded;
 use sluice_wire::http::framing::RequestFraming;
 use sluice_wire::http::method::Method;
-use sluice_wire::http::proxy_protocol;
 use sluice_wire::http::request::{Expect, RequestHead};
 
 use crate::code::Code;
@@ -22,7 +21,7 @@ use super::Gateway;
 use super::answer::Own;
 use super::client::Phase;
 use super::exchange::{Account, Attempt, Exchange, Replay, Reply, Times, Upload};
-use super::origin::{ConnState, OriginConn};
+use super::origin::{ConnState, OriginConn, Preface};
 
 /// What went wrong between dispatch and the end of the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,7 +181,8 @@ impl<G: Gate> Gateway<G> {
             return self.give_up(id, Code::Overload, now);
         }
         self.origins.begin(origin);
-        let conn = ConnId(self.conns.insert(OriginConn::connecting(origin, id)));
+        let conn =
+            ConnId(self.conns.insert(OriginConn::connecting(origin, id, Preface::of(&self.config, origin))));
         if let Some(client) = self.clients.get_mut(id.0) {
             client.phase = Phase::Dialing;
             if let Some(exchange) = &mut client.exchange {
@@ -233,6 +233,7 @@ impl<G: Gate> Gateway<G> {
 
     /// Writes the head, and what a first attempt had sent of the content.
     fn send_head(&mut self, id: ClientId, conn: ConnId, now: Instant) {
+        self.preface_request(conn);
         let Some(client) = self.clients.get_mut(id.0) else { return };
         client.phase = Phase::Open;
         let incoming = client.incoming;
@@ -253,12 +254,6 @@ impl<G: Gate> Gateway<G> {
             expect: exchange.expect,
             extra: &extra,
         };
-        let is_fresh = self.conns.get(conn.0).is_some_and(|link| link.requests == 0);
-        if let Some(version) = self.config.send_proxy.filter(|_| is_fresh) {
-            let write =
-                |out: &mut Vec<u8>| proxy_protocol::write(out, version, incoming.peer, incoming.local);
-            self.outbox.write(End::Origin(conn), write);
-        }
         let written = self
             .outbox
             .write(End::Origin(conn), |out| forward::request(out, &exchange.head, &rules, &sender));

@@ -2,9 +2,11 @@
 
 use std::time::Instant;
 
+use sluice_wire::http::proxy_protocol;
 use sluice_wire::http::response::ResponseReader;
 
 use crate::code::Code;
+use crate::config::{Config, Security};
 use crate::effect::{ClientId, Closing, End, Taken, Then};
 use crate::gate::{Gate, Outcome};
 use crate::origins::{ConnId, OriginId};
@@ -23,6 +25,7 @@ pub(super) struct OriginConn {
     /// Whose request it carries.
     pub(super) client: Option<ClientId>,
     pub(super) reader: ResponseReader,
+    pub(super) preface: Preface,
     /// Requests sent on it.
     pub(super) requests: u32,
     /// Since when it has not taken what it was sent.
@@ -44,6 +47,17 @@ pub(super) enum ConnState {
     Tunnel,
     /// A check's.
     Check,
+}
+
+/// Where the PROXY header of a connection goes, if it begins with one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Preface {
+    /// There is none.
+    None,
+    /// Before the first request, with it.
+    WithRequest(proxy_protocol::Version),
+    /// Before the TLS handshake, in plain: the shell asks for it.
+    BeforeHandshake(proxy_protocol::Version),
 }
 
 /// How a connection came to its end.
@@ -73,23 +87,45 @@ const RESET: Failure = Failure { outcome: Outcome::ResetBeforeHead, code: Code::
 
 impl OriginConn {
     /// One that is being made for a client's request.
-    pub(super) fn connecting(origin: OriginId, client: ClientId) -> Self {
-        Self::new(origin, ConnState::Connecting, Some(client))
+    pub(super) fn connecting(origin: OriginId, client: ClientId, preface: Preface) -> Self {
+        Self::new(origin, ConnState::Connecting, Some(client), preface)
     }
 
     /// One that is being made for a check.
-    pub(super) fn checking(origin: OriginId) -> Self {
-        Self::new(origin, ConnState::Check, None)
+    pub(super) fn checking(origin: OriginId, preface: Preface) -> Self {
+        Self::new(origin, ConnState::Check, None, preface)
     }
 
-    fn new(origin: OriginId, state: ConnState, client: Option<ClientId>) -> Self {
+    fn new(origin: OriginId, state: ConnState, client: Option<ClientId>, preface: Preface) -> Self {
         let reader = ResponseReader::default();
-        Self { origin, state, client, reader, requests: 0, blocked_at: None, deaf: false, retired: false }
+        Self {
+            origin,
+            state,
+            client,
+            reader,
+            preface,
+            requests: 0,
+            blocked_at: None,
+            deaf: false,
+            retired: false,
+        }
     }
 
     /// Whether nothing it was sent waits in vain.
     pub(super) fn has_taken_all(&self) -> bool {
         !self.deaf && self.blocked_at.is_none()
+    }
+}
+
+impl Preface {
+    /// What a connection to this origin begins with.
+    pub(super) fn of(config: &Config, origin: OriginId) -> Self {
+        let security = config.origins.get(usize::from(origin.0)).map(|origin| origin.security);
+        match (config.send_proxy, security) {
+            (None, _) => Self::None,
+            (Some(version), Some(Security::Tls)) => Self::BeforeHandshake(version),
+            (Some(version), _) => Self::WithRequest(version),
+        }
     }
 }
 
@@ -106,6 +142,31 @@ impl ConnectFailure {
 }
 
 impl<G: Gate> Gateway<G> {
+    /// What a connection that is about to be made has to send before its TLS handshake.
+    pub fn preface(&self, conn: ConnId, out: &mut Vec<u8>) {
+        let Some(link) = self.conns.get(conn.0) else { return };
+        if let Preface::BeforeHandshake(version) = link.preface {
+            self.proxy_header(link, version, out);
+        }
+    }
+
+    /// What a connection has to send before its first request, with it.
+    pub(super) fn preface_request(&mut self, conn: ConnId) {
+        let Some(link) = self.conns.get(conn.0).filter(|link| link.requests == 0) else { return };
+        if let Preface::WithRequest(version) = link.preface {
+            let mut header = Vec::new();
+            self.proxy_header(link, version, &mut header);
+            self.outbox.write(End::Origin(conn), |out| out.extend_from_slice(&header));
+        }
+    }
+
+    /// Speaks of the client whose request the connection is made for; a check's is our own.
+    fn proxy_header(&self, link: &OriginConn, version: proxy_protocol::Version, out: &mut Vec<u8>) {
+        let incoming = link.client.and_then(|id| self.clients.get(id.0)).map(|client| client.incoming);
+        let (peer, local) = incoming.map_or((None, None), |incoming| (incoming.peer, incoming.local));
+        proxy_protocol::write(out, version, peer, local);
+    }
+
     /// No connection could be made.
     pub fn origin_failed(&mut self, conn: ConnId, why: ConnectFailure, now: Instant) {
         let client = self.conns.get(conn.0).and_then(|link| link.client);

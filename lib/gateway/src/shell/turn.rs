@@ -130,7 +130,12 @@ impl<G: Gate> Shell<G> {
             Dialed::Stream(stream) => {
                 let mut conn = Conn::connecting(stream);
                 match self.prepared.session(origin) {
-                    Ok(Some(session)) => conn.secure(&mut self.conns.bufs, session),
+                    Ok(Some(session)) => {
+                        let mut preface = Vec::new();
+                        self.gateway.preface(id, &mut preface);
+                        conn.queue(&mut self.conns.bufs, &preface);
+                        conn.secure(&mut self.conns.bufs, session);
+                    }
                     Ok(None) => {}
                     Err(_) => return self.gateway.origin_failed(id, ConnectFailure::Tls, now),
                 }

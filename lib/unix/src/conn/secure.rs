@@ -10,9 +10,14 @@ use crate::buf::BufPool;
 use crate::tls::{Session, Step, TlsError};
 
 impl Conn {
-    /// From here on the bytes of the connection are encrypted. Bytes that were put aside belong to the session. Call
-    /// [`Conn::handshake`] until it is decided, or [`Conn::finish_connect`] if connecting is.
+    /// From here on the bytes of the connection are encrypted. Bytes that were put aside belong to the session; bytes that
+    /// wait to be sent leave before it begins, as they are. Call [`Conn::handshake`] until it is decided, or
+    /// [`Conn::finish_connect`] if connecting is.
     pub fn secure(&mut self, pool: &mut BufPool, mut session: Session) {
+        if let Some(out) = self.out.take() {
+            session.outgoing().append(out.as_slice());
+            pool.put(out);
+        }
         if let Some(input) = self.input.take() {
             session.feed(input.as_slice());
             pool.put(input);

@@ -103,6 +103,24 @@ fn bytes_pass_both_ways_and_nothing_is_kept() {
 }
 
 #[test]
+fn what_waits_to_be_sent_precedes_the_session() {
+    let (near, far) = Stream::pair().unwrap();
+    let mut pool = BufPool::new(1024, 8);
+    let (mut client, mut server) = (Conn::new(near), Conn::new(far));
+    client.queue(&mut pool, b"PROXY UNKNOWN\r\n");
+    client.secure(&mut pool, connector(Verify::Name).session("a.test").unwrap());
+    assert!(matches!(client.handshake(), Connect::Pending));
+    let mut scratch = vec![0; 15];
+    assert!(matches!(server.read(&mut scratch), Read::Data(15, _)));
+    assert_eq!(scratch, b"PROXY UNKNOWN\r\n");
+    server.secure(&mut pool, acceptor(&["a"]).session().unwrap());
+    let mut pair = Pair { pool, client, server };
+    let (client, server) = pair.shake();
+    client.unwrap();
+    server.unwrap();
+}
+
+#[test]
 fn a_record_that_does_not_fit_comes_in_pieces() {
     let mut pair = Pair::open(&["a"], "a.test");
     let sent: Vec<u8> = (0..40_000_u32).map(|at| at as u8).collect();

@@ -284,6 +284,38 @@ fn a_header_speaks_of_the_client_on_a_connection_of_its_own() {
 }
 
 #[test]
+fn a_header_precedes_the_handshake_and_speaks_of_nobody_in_a_check() {
+    let mut bench = Bench::new(Mood::Pass, |settings| {
+        settings.send_proxy = crate::settings::SendProxy::V1;
+        settings.origin = vec!["https://127.0.0.1:1".into()];
+    });
+    let client = bench.connect();
+    bench.send(client, GET);
+    let preface = |bench: &Bench| {
+        let mut out = Vec::new();
+        bench.gateway.preface(bench.dialing[0].0, &mut out);
+        String::from_utf8(out).unwrap()
+    };
+    assert_eq!(preface(&bench), "PROXY TCP4 192.0.2.1 192.0.2.1 40000 80\r\n");
+    let origin = bench.accept();
+    assert!(bench.asked(origin).starts_with("GET /a?b "));
+    bench.reply(origin, OK);
+    for (origin, before, within) in [
+        ("https://127.0.0.1:1", "PROXY UNKNOWN\r\n", "GET /up "),
+        ("http://127.0.0.1:2", "", "PROXY UNKNOWN\r\nGET /up "),
+    ] {
+        bench.reconfigure(|settings| {
+            settings.origin = vec![origin.into()];
+            settings.check_path = Some("/up".into());
+        });
+        bench.poke();
+        assert_eq!(preface(&bench), before);
+        let check = bench.accept();
+        assert!(bench.asked(check).starts_with(within));
+    }
+}
+
+#[test]
 fn connections_to_earlier_origins_finish_and_carry_nothing_else() {
     let mut bench = bench();
     let client = bench.connect();
