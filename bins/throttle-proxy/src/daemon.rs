@@ -14,7 +14,7 @@ use sluice_unix::start::Logging;
 use sluice_wire::control::{Row, row};
 
 use crate::config::command::VERSION;
-use crate::config::{Overrides, Snapshot};
+use crate::config::{Overrides, Shown, Snapshot};
 use crate::feeds::Feeds;
 use crate::limiter::Limiter;
 
@@ -162,6 +162,9 @@ fn control_place(snapshot: &Snapshot) -> Place {
 
 /// Rows of `show config`.
 fn rows(snapshot: &Snapshot) -> Vec<Row> {
-    let row = |(key, value): (&str, String)| row([("key", key.into()), ("value", value.into())]);
-    snapshot.shown().map(row).collect()
+    let rows = snapshot.shown().into_iter();
+    rows.map(|Shown { key, value, from }| {
+        row([("key", key.into()), ("value", value.into()), ("from", from.into())])
+    })
+    .collect()
 }

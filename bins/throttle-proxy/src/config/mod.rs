@@ -47,6 +47,17 @@ pub struct Snapshot {
     path: std::path::PathBuf,
 }
 
+/// A setting as `show config` tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// Its key, behind the section where that is not the top of the file.
+    pub key: String,
+    /// Its value.
+    pub value: String,
+    /// Who gave it: `default`, `file:line`, `environment` or `flag`.
+    pub from: String,
+}
+
 impl Snapshot {
     /// Who gave the value of `key`: whether it was left at its default.
     #[must_use]
@@ -60,12 +71,51 @@ impl Snapshot {
         self.places.get(key).map(String::as_str)
     }
 
-    /// Every key of the top with its value, in the order of the table.
-    pub fn shown(&self) -> impl Iterator<Item = (&'static str, String)> {
-        self.values.iter().map(|(row, value, _)| match row.name {
-            "redis" => (row.name, redis::without_password(&value.to_string())),
-            _ => (row.name, value.to_string()),
-        })
+    /// Every key of the top with its value and where that comes from, in the order of the table; then what routes and
+    /// limits have set for themselves.
+    #[must_use]
+    pub fn shown(&self) -> Vec<Shown> {
+        let top = self.values.iter().map(|(row, value, origin)| Shown {
+            key: row.name.to_owned(),
+            value: match row.name {
+                "redis" => redis::without_password(&value.to_string()),
+                _ => value.to_string(),
+            },
+            from: match origin {
+                Origin::Default => "default".to_owned(),
+                Origin::File => self.place(row.name).unwrap_or("file").to_owned(),
+                Origin::Environment => "environment".to_owned(),
+                Origin::Flag => "flag".to_owned(),
+                Origin::Command => "command".to_owned(),
+            },
+        });
+        let own = |section: &str, values: &Values| -> Vec<Shown> {
+            let set = values.iter().filter(|(row, value, _)| self.values.value(row.name) != *value);
+            set.map(|(row, value, _)| Shown {
+                key: format!("{section} {}", row.name),
+                value: value.to_string(),
+                from: "file".to_owned(),
+            })
+            .collect()
+        };
+        let routes = self
+            .policy
+            .routes
+            .iter()
+            .flat_map(|route| own(&format!("[route {}]", route.name), &route.values));
+        let limits = self.policy.limits.iter().flat_map(|limit| {
+            let numbers = [
+                ("key", limit.key.to_string()),
+                ("max_requests", limit.rate.events.to_string()),
+                ("window_ms", limit.rate.window.as_millis().to_string()),
+            ];
+            numbers.map(|(key, value)| Shown {
+                key: format!("[limit {}] {key}", limit.name),
+                value,
+                from: "file".to_owned(),
+            })
+        });
+        top.chain(routes).chain(limits).collect()
     }
 }
 

@@ -56,6 +56,29 @@ fn the_defaults_are_those_of_the_limiter() {
 }
 
 #[test]
+fn the_configuration_is_shown_with_who_gave_it() {
+    let text = "class = 4\n[route r]\nmatch_path = /r\nclass = 2\n[limit l]\nkey = route+address\nmax_requests = 3\n";
+    let overrides = Overrides {
+        environment: vec![("THROTTLE_PROXY_KEYS_MAX".into(), "5".into())],
+        flags: vec![("burst", "7".into())],
+    };
+    let shown = parse(Path::new("t.ini"), text, &overrides).unwrap().shown();
+    let row = |key: &str| {
+        let row = shown.iter().find(|row| row.key == key).unwrap();
+        (row.value.clone(), row.from.clone())
+    };
+    let pair = |value: &str, from: &str| (value.to_owned(), from.to_owned());
+    assert_eq!(row("class"), pair("4", "t.ini:1"));
+    assert_eq!(row("keys_max"), pair("5", "environment"));
+    assert_eq!(row("burst"), pair("7", "flag"));
+    assert_eq!(row("unix_socket_mode"), pair("0660", "default"));
+    assert_eq!(row("[route r] class"), pair("2", "file"));
+    assert_eq!(row("[limit l] key"), pair("route+address", "file"));
+    assert_eq!(row("[limit l] max_requests"), pair("3", "file"));
+    assert_eq!(shown.len(), SETTINGS.0.len() + 4);
+}
+
+#[test]
 fn a_list_may_stand_on_several_lines_and_the_last_of_anything_else_counts() {
     let text = "origin = http://a:1\norigin = http://b:2\nmax_requests = 1\nmax_requests = 2\n[route r]\n\
                 match_path = /r\nmatch_methods = GET\nmatch_methods = PUT\nclass = 1\nclass = 2\n";
@@ -211,7 +234,8 @@ fn redis_turns_sharing_on_and_its_password_is_not_shown() {
     assert_eq!(read("").policy.shared.mode, SharedMode::Off);
     let snapshot = read("redis = redis://:s3cret@h\nshared_fail = closed");
     assert_eq!(snapshot.policy.shared.mode, SharedMode::FailClosed);
-    assert!(snapshot.shown().any(|(key, value)| key == "redis" && value == "redis://***@h"));
+    let shown = snapshot.shown();
+    assert!(shown.iter().any(|row| row.key == "redis" && row.value == "redis://***@h"));
 }
 
 #[test]

@@ -39,6 +39,22 @@ impl std::fmt::Display for Key {
     }
 }
 
+impl std::fmt::Display for KeySpec {
+    /// As [`KeySpec::parse`] reads it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (at, part) in self.0.iter().enumerate() {
+            f.write_str(if at > 0 { "+" } else { "" })?;
+            match part {
+                KeyPart::Route => f.write_str("route")?,
+                KeyPart::Address => f.write_str("address")?,
+                KeyPart::Header(name) => write!(f, "header:{name}")?,
+                KeyPart::Path(segments) => write!(f, "path:{segments}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
 impl KeySpec {
     /// Each address has its own.
     #[must_use]
@@ -144,7 +160,7 @@ mod tests {
     #[test]
     fn specifications() {
         for text in ["route", "address", "header:X-Api-Key", "path:1", "route+address", "path:2 + header:A"] {
-            assert!(KeySpec::parse(text).is_some(), "{text}");
+            assert_eq!(KeySpec::parse(text).unwrap().to_string(), text.replace(' ', ""));
         }
         for text in
             ["", "+", "adress", "header", "header:", "header:a b", "path:", "path:0", "path:17", "path:x"]
