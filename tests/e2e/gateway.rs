@@ -418,6 +418,7 @@ fn a_proxy_header_tells_the_address_and_its_absence_ends_the_connection() {
     let _ = silent.read_to_end(&mut answer);
     assert!(answer.is_empty());
     assert_eq!(origin.times().len(), 1);
+    assert_eq!(proxy.metric("http_bad_requests_total{reason=\"proxy_header\"}"), 1.0);
 }
 
 #[test]

@@ -3,8 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use sluice_wire::http::fields::is_token;
 use sluice_wire::http::forwarded::Style;
 use sluice_wire::http::proxy_protocol;
+use sluice_wire::http::target::{Form, Target, is_authority};
 
 use crate::origins::{Balance, Policy};
 use crate::route::Routes;
@@ -106,6 +108,7 @@ impl Config {
         let balance =
             balance.ok_or_else(|| wrong("balance", format!("is not a balance: {}", settings.balance)))?;
         let trusted = Trusted::read(&settings.trusted_peers).map_err(|text| wrong("trusted_peers", text))?;
+        check_words(&settings)?;
         let policy = Policy {
             balance,
             fail_max: settings.origin_fail_max,
@@ -152,6 +155,22 @@ impl Config {
             Some(peer) => self.trusted.prefixes.iter().any(|prefix| contains(*prefix, peer.to_canonical())),
         }
     }
+}
+
+/// Refuses what would be written into heads and cannot stand there.
+fn check_words(settings: &Settings) -> Result<(), Wrong> {
+    let wrong = |key, text: &str, what| Wrong { key, text: format!("is {what}: {text:?}") };
+    if let Some(name) = settings.via_name.as_deref().filter(|name| !is_token(name.as_bytes())) {
+        return Err(wrong("via_name", name, "no token"));
+    }
+    if let Some(host) = settings.default_host.as_deref().filter(|host| !is_authority(host.as_bytes())) {
+        return Err(wrong("default_host", host, "no host[:port]"));
+    }
+    let is_path = |path: &&str| Target::read(path.as_bytes()).is_ok_and(|target| target.form == Form::Origin);
+    if let Some(path) = settings.check_path.as_deref().filter(|path| !is_path(path)) {
+        return Err(wrong("check_path", path, "no path"));
+    }
+    Ok(())
 }
 
 impl Listen {
@@ -285,6 +304,29 @@ mod tests {
         assert_eq!(listen("unix:@gate").unwrap().place, Place::Unix("@gate".into()));
         assert!(listen("127.0.0.1").is_none());
         assert!(listen("").is_none());
+    }
+
+    #[test]
+    fn what_goes_into_heads_is_checked() {
+        let key_of_fault = |change: &dyn Fn(&mut Settings)| {
+            let mut settings = Settings::default();
+            change(&mut settings);
+            Config::new("x", settings, Routes::new(Vec::new())).err().map(|wrong| wrong.key)
+        };
+        for (text, is_good) in [("gate-1", true), ("a b", false), ("\"", false), ("a\r\nb", false)] {
+            let fault = key_of_fault(&|settings| settings.via_name = Some(text.to_owned()));
+            assert_eq!(fault, (!is_good).then_some("via_name"), "{text:?}");
+            let fault = key_of_fault(&|settings| settings.balance = format!("hash:header:{text}"));
+            assert_eq!(fault, (!is_good).then_some("balance"), "{text:?}");
+        }
+        for (text, is_good) in [("a.test:80", true), ("[::1]", true), ("a b", false), ("a/b", false)] {
+            let fault = key_of_fault(&|settings| settings.default_host = Some(text.to_owned()));
+            assert_eq!(fault, (!is_good).then_some("default_host"), "{text:?}");
+        }
+        for (text, is_good) in [("/health?full=1", true), ("health", false), ("/a b", false), ("*", false)] {
+            let fault = key_of_fault(&|settings| settings.check_path = Some(text.to_owned()));
+            assert_eq!(fault, (!is_good).then_some("check_path"), "{text:?}");
+        }
     }
 
     #[test]

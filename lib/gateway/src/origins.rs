@@ -15,6 +15,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use sluice_unix::slab::Key;
+use sluice_wire::http::fields::is_token;
 
 /// Longest time an origin is left out for failures, before jitter.
 const EJECT_MAX: Duration = Duration::from_secs(300);
@@ -60,7 +61,7 @@ impl Balance {
             "hash:address" => Some(Self::HashAddress),
             "hash:path" => Some(Self::HashPath),
             _ => {
-                let name = text.strip_prefix("hash:header:").filter(|name| !name.is_empty())?;
+                let name = text.strip_prefix("hash:header:").filter(|name| is_token(name.as_bytes()))?;
                 Some(Self::HashHeader(name.to_owned()))
             }
         }

@@ -30,11 +30,11 @@ macro_rules! common_settings {
                 "Name of this gateway in Via and Proxy-Status; empty for the program's.";
 
             // Limits of messages.
-            target_max: usize, SIZE, "8192", Yes, Yes, [],
+            target_max: usize, (Kind::Bytes { min: 1, max: i32::MAX as i64 }), "8192", Yes, Yes, [],
                 "Bytes of a request target; beyond it 414.";
-            head_max: usize, SIZE, "32768", Yes, Yes, [],
+            head_max: usize, (Kind::Bytes { min: 1, max: i32::MAX as i64 }), "32768", Yes, Yes, [],
                 "Bytes of the head of a request; beyond it 431.";
-            field_max: usize, SIZE, "16384", Yes, Yes, [],
+            field_max: usize, (Kind::Bytes { min: 1, max: i32::MAX as i64 }), "16384", Yes, Yes, [],
                 "Bytes of one field line of a request; beyond it 431.";
             fields_max: usize, (Kind::Int { min: 1, max: 256 }), "100", Yes, Yes, [],
                 "Field lines of a request; beyond it 431.";
@@ -48,7 +48,7 @@ macro_rules! common_settings {
                 "Bytes of a trailer section.";
             trailer_fields_max: usize, (Kind::Int { min: 0, max: 256 }), "32", Yes, Yes, [],
                 "Field lines of a trailer section.";
-            origin_head_max: usize, SIZE, "65536", Yes, Yes, [],
+            origin_head_max: usize, (Kind::Bytes { min: 1, max: i32::MAX as i64 }), "65536", Yes, Yes, [],
                 "Bytes of the head of a response; beyond it 502.";
             origin_fields_max: usize, (Kind::Int { min: 1, max: 256 }), "200", Yes, Yes, [],
                 "Field lines of a response; beyond it 502.";
@@ -56,7 +56,7 @@ macro_rules! common_settings {
                 "Interim responses before the final one; beyond it 502.";
 
             // Limits of connections.
-            client_conns_max: u32, COUNT, "10000", Yes, Yes, [],
+            client_conns_max: u32, (Kind::Int { min: 1, max: i32::MAX as i64 }), "10000", Yes, Yes, [],
                 "Client connections at a time; beyond it 503.";
             client_conns_per_address: u32, COUNT, "0", Yes, Yes, [],
                 "Client connections of one address at a time, 0 for any number; beyond it closed.";
@@ -64,7 +64,7 @@ macro_rules! common_settings {
                 "Requests on one client connection before it is closed, 0 for any number.";
             tunnels_max: u32, COUNT, "1000", Yes, Yes, [],
                 "Tunnels at a time; beyond it 503.";
-            tls_handshakes_max: u32, COUNT, "256", Yes, Yes, [],
+            tls_handshakes_max: u32, (Kind::Int { min: 1, max: i32::MAX as i64 }), "256", Yes, Yes, [],
                 "TLS handshakes at a time; beyond it accepting pauses.";
             origin_conns_max: u32, (Kind::Int { min: 1, max: 65_535 }), "256", Yes, Yes, [],
                 "Connections to one origin at a time; beyond it 503.";

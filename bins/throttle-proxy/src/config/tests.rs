@@ -154,6 +154,11 @@ fn what_is_wrong_is_said_with_its_place_and_the_nearest_key() {
         ("\nwindow_ms = 0", "invalid value \"0\" for window_ms: expected a time in milliseconds, 1 or more"),
         ("max_requests = 99999999999999999999", "invalid value"),
         ("max_requests = -1", "invalid value"),
+        ("head_max = 0", "invalid value \"0\" for head_max: expected a "),
+        (
+            "client_conns_max = 0",
+            "invalid value \"0\" for client_conns_max: expected a whole number from 1 to",
+        ),
         ("match_path = /a", "match_path belongs into a section [route NAME] (t.ini:1)"),
         ("[rout a]", "unknown section [rout a], the nearest is [route NAME] (t.ini:1)"),
         ("[route]", "[route] needs a name of letters, digits, - _ and . (t.ini:1)"),

@@ -146,6 +146,11 @@ impl<G: Gate> Gateway<G> {
         Ok(id)
     }
 
+    /// A connection was closed before it was a client, for a reason that is counted among the bad requests.
+    pub fn not_entered(&mut self, reason: &'static str) {
+        self.stats.bad_request(reason);
+    }
+
     /// Bytes from a client: what is left of earlier ones first.
     pub fn client_input(&mut self, id: ClientId, chunk: &[u8], now: Instant) -> Taken {
         let taken = self.read_client(id, chunk, now);

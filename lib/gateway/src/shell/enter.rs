@@ -45,7 +45,33 @@ pub(super) enum Entered {
     /// It is a client now, and registered with nobody.
     Client(Conn, Incoming),
     /// It is closed, for this reason.
-    Closed(String),
+    Closed(Fault),
+}
+
+/// Why a connection did not become a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    /// A stable word for metrics.
+    pub(super) reason: &'static str,
+    /// For people.
+    pub(super) text: String,
+}
+
+impl Fault {
+    /// Of a PROXY header.
+    pub(super) fn header(text: &str) -> Self {
+        Self { reason: "proxy_header", text: text.to_owned() }
+    }
+
+    /// Of a TLS handshake.
+    fn handshake(text: impl Into<String>) -> Self {
+        Self { reason: "tls_handshake", text: text.into() }
+    }
+
+    /// Of the system.
+    fn system(error: &std::io::Error) -> Self {
+        Self { reason: "system", text: error.to_string() }
+    }
 }
 
 /// See the module.
@@ -80,12 +106,12 @@ impl Entering {
         let Some(entry) = self.entries.get_mut(key) else { return Entered::Waiting };
         if let Err(error) = entry.conn.register(how.poller, Token::new(class::ENTER, key)) {
             self.entries.remove(key);
-            return Entered::Closed(error.to_string());
+            return Entered::Closed(Fault::system(&error));
         }
         self.timers.schedule(until, key);
         if !header && let Err(error) = entry.begin_handshake(how.bufs) {
             self.entries.remove(key);
-            return Entered::Closed(error.to_string());
+            return Entered::Closed(Fault::system(&error));
         }
         self.go_on(key, how)
     }
@@ -103,13 +129,13 @@ impl Entering {
     }
 
     /// Closes one whose time is over. Call until `None`.
-    pub(super) fn expire(&mut self, now: Instant, bufs: &mut BufPool) -> Option<&'static str> {
+    pub(super) fn expire(&mut self, now: Instant, bufs: &mut BufPool) -> Option<Fault> {
         while let Some(key) = self.timers.expired(now) {
             if let Some(entry) = self.entries.remove(key) {
                 entry.conn.close(bufs);
                 return Some(match entry.stage {
-                    Stage::Header => "the PROXY header did not arrive in time",
-                    Stage::Handshake => "the TLS handshake did not end in time",
+                    Stage::Header => Fault::header("the PROXY header did not arrive in time"),
+                    Stage::Handshake => Fault::handshake("the TLS handshake did not end in time"),
                 });
             }
         }
@@ -133,11 +159,11 @@ impl Entering {
             // It is about to have another token.
             Ok(_) => match how.poller.deregister(conn.stream()) {
                 Ok(()) => Entered::Client(conn, incoming),
-                Err(error) => Entered::Closed(error.to_string()),
+                Err(error) => Entered::Closed(Fault::system(&error)),
             },
-            Err(why) => {
+            Err(fault) => {
                 conn.close(how.bufs);
-                Entered::Closed(why)
+                Entered::Closed(fault)
             }
         }
     }
@@ -155,20 +181,20 @@ pub(super) struct Way<'a> {
 
 impl Entry {
     /// Goes as far as the bytes that are there allow. True: it is a client.
-    fn step(&mut self, config: &Config, bufs: &mut BufPool, scratch: &mut [u8]) -> Result<bool, String> {
+    fn step(&mut self, config: &Config, bufs: &mut BufPool, scratch: &mut [u8]) -> Result<bool, Fault> {
         if matches!(self.stage, Stage::Header) {
             if !self.read_header(config, bufs, scratch)? {
                 return Ok(false);
             }
-            self.begin_handshake(bufs).map_err(|error| error.to_string())?;
+            self.begin_handshake(bufs).map_err(|error| Fault::system(&error))?;
         }
         match self.conn.handshake() {
             Connect::Done => Ok(true),
             Connect::Pending => Ok(false),
-            Connect::Failed(error) => Err(match TlsError::of(&error) {
+            Connect::Failed(error) => Err(Fault::handshake(match TlsError::of(&error) {
                 Some(error) => error.to_string(),
                 None => format!("TLS handshake: {error}"),
-            }),
+            })),
         }
     }
 
@@ -178,7 +204,7 @@ impl Entry {
         config: &Config,
         bufs: &mut BufPool,
         scratch: &mut [u8],
-    ) -> Result<bool, String> {
+    ) -> Result<bool, Fault> {
         loop {
             let kept = self.conn.take_input(bufs, scratch);
             let (count, ended) = match self.conn.read(&mut scratch[kept..]) {
@@ -204,7 +230,7 @@ impl Entry {
                         return Ok(false);
                     }
                 }
-                _ => return Err("the PROXY header is absent or broken".to_owned()),
+                _ => return Err(Fault::header("the PROXY header is absent or broken")),
             }
         }
     }

@@ -25,7 +25,7 @@ use crate::origins::{ConnId, OriginId};
 
 use super::control::{self, Facts, Wish};
 use super::dial::Dialed;
-use super::enter::{Entered, Way};
+use super::enter::{Entered, Fault, Way};
 use super::{CLOCK_INTERVAL, Request, Shell, Tick, class};
 
 /// Connections accepted in one turn before the others get theirs.
@@ -258,8 +258,7 @@ impl<G: Gate> Shell<G> {
         let incoming = Incoming { peer, local, trust, scheme: Scheme::Http };
         let conn = Conn::new(stream);
         if config.settings.proxy_protocol && trust == Trust::No {
-            return self
-                .entered(Entered::Closed("a PROXY header from a peer that is not trusted".to_owned()), now);
+            return self.not_entered(&Fault::header("a PROXY header from a peer that is not trusted"));
         }
         let acceptor = self.prepared.acceptor.as_ref().filter(|_| security == Security::Tls).cloned();
         if !config.settings.proxy_protocol && acceptor.is_none() {
@@ -281,9 +280,7 @@ impl<G: Gate> Shell<G> {
         let (mut conn, incoming) = match entered {
             Entered::Waiting => return,
             Entered::Client(conn, incoming) => (conn, incoming),
-            Entered::Closed(why) => {
-                return self.log.line(Level::Debug, event::REFUSED, format_args!("{why}"));
-            }
+            Entered::Closed(fault) => return self.not_entered(&fault),
         };
         let id = match self.gateway.client_connected(incoming, now) {
             Ok(id) => id,
@@ -295,6 +292,11 @@ impl<G: Gate> Shell<G> {
         }
         self.conns.insert(End::Client(id), conn, false);
         self.conns.pump(&mut self.gateway, End::Client(id), now);
+    }
+
+    fn not_entered(&mut self, fault: &Fault) {
+        self.gateway.not_entered(fault.reason);
+        self.log.line(Level::Debug, event::REFUSED, format_args!("{}", fault.text));
     }
 
     /// Tells a connection for which there is no room why. Its request may be there or on the way: were it left unread, a
@@ -388,8 +390,8 @@ impl<G: Gate> Shell<G> {
             self.apply(now);
         }
         self.lingering.expire(now, &mut self.conns.bufs, &mut self.conns.scratch);
-        while let Some(why) = self.entering.expire(now, &mut self.conns.bufs) {
-            self.log.line(Level::Debug, event::REFUSED, format_args!("{why}"));
+        while let Some(fault) = self.entering.expire(now, &mut self.conns.bufs) {
+            self.not_entered(&fault);
         }
         while let Some(tick) = self.timers.expired(now) {
             match tick {
