@@ -58,6 +58,8 @@ pub(super) struct Client {
     pub(super) requests: u32,
     reader: RequestReader,
     pub(super) exchange: Option<Box<Exchange>>,
+    /// It has shut its direction, and all it sent was read: there will be no further request.
+    ended: bool,
     /// Since when it has not taken what it was sent.
     pub(super) blocked_at: Option<Instant>,
     /// The soonest timer pending.
@@ -139,6 +141,7 @@ impl<G: Gate> Gateway<G> {
             requests: 0,
             reader: RequestReader::default(),
             exchange: None,
+            ended: false,
             blocked_at: None,
             timer_at: None,
         }));
@@ -162,6 +165,7 @@ impl<G: Gate> Gateway<G> {
     /// The client will send no more; all it sent was read.
     pub fn client_ended(&mut self, id: ClientId, now: Instant) {
         let Some(client) = self.clients.get_mut(id.0) else { return };
+        client.ended = true;
         match client.phase {
             Phase::Head | Phase::Drop => self.close_client(id, Closing::Flush, now),
             Phase::Open => self.cut_short(id, now),
@@ -346,6 +350,9 @@ impl<G: Gate> Gateway<G> {
         let Some(client) = self.clients.get_mut(id.0) else { return };
         if let Some(mut exchange) = client.exchange.take() {
             self.account(id, &mut exchange, now);
+        }
+        if self.clients.get(id.0).is_some_and(|client| client.ended) {
+            return self.close_client(id, Closing::Flush, now);
         }
         if let Some(client) = self.clients.get_mut(id.0) {
             client.phase = Phase::Head;

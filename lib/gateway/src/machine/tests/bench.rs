@@ -69,6 +69,8 @@ struct Wire {
     failing: bool,
     /// A write has failed.
     deaf: bool,
+    /// The machine knows that it has ended.
+    told: bool,
 }
 
 pub(super) struct Bench {
@@ -265,8 +267,12 @@ impl Bench {
         loop {
             let now = self.now;
             let wire = self.wire(end);
-            if wire.blocked || wire.closed.is_some() {
+            if wire.blocked || wire.told || wire.closed.is_some() {
                 return;
+            }
+            // A read finds the end before the machine is asked.
+            if wire.kept.is_empty() && wire.ended {
+                return self.tell_end(end);
             }
             let kept = std::mem::take(&mut wire.kept);
             let taken = match end {
@@ -288,6 +294,7 @@ impl Bench {
     }
 
     fn tell_end(&mut self, end: End) {
+        self.wire(end).told = true;
         match end {
             End::Client(id) => self.gateway.client_ended(id, self.now),
             End::Origin(id) => self.gateway.origin_ended(id, self.now),

@@ -72,3 +72,18 @@ fn the_gate_is_told_when_a_head_leaves_later_than_it_was_dispatched() {
     assert!(bench.asked(origin).ends_with("\r\n\r\n"));
     assert_eq!(bench.gateway.gate().sent.len(), 1, "on a kept connection it leaves at once");
 }
+
+#[test]
+fn a_client_that_has_ended_is_closed_with_its_answer() {
+    let mut bench = Bench::new(Mood::Pass, |_| {});
+    let client = bench.connect();
+    bench.send(client, GET);
+    bench.end(End::Client(client));
+    // With the connection to the origin what is left of the request is asked for, and the end is all there is.
+    let origin = bench.accept();
+    assert_eq!(bench.closed(End::Client(client)), None, "its answer is waited for");
+    bench.reply(origin, OK);
+    assert!(bench.got(client).ends_with("hello"));
+    assert!(bench.closed(End::Client(client)).is_some());
+    assert_eq!(bench.closed(End::Origin(origin)), None);
+}
