@@ -39,6 +39,8 @@ pub struct Conn {
     readable: bool,
     writable: bool,
     hung_up: bool,
+    /// A write was told of a reset, which the kernel tells once: a read would find a mere end.
+    reset: bool,
 }
 
 const _: () = assert!(size_of::<Conn>() <= 48, "ten thousand idle connections pay for each byte");
@@ -108,6 +110,7 @@ impl Conn {
             readable: true,
             writable: true,
             hung_up: false,
+            reset: false,
         }
     }
 
@@ -167,6 +170,7 @@ impl Conn {
         }
         while self.readable {
             match self.stream.read(scratch) {
+                Ok(0) if self.reset => return Read::Failed(io::ErrorKind::ConnectionReset.into()),
                 Ok(0) => return Read::Eof,
                 Ok(count) if count == scratch.len() || self.hung_up => return Read::Data(count, Drained::No),
                 Ok(count) => {
@@ -397,7 +401,11 @@ impl Conn {
                 Ok(count) => return self.blocked().map(|()| count),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.blocked()?,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Err(error) => {
+                    // Not so a broken pipe: then the peer's end had come before the reset.
+                    self.reset |= error.kind() == io::ErrorKind::ConnectionReset;
+                    return Err(error);
+                }
             }
         }
         Ok(0)

@@ -460,3 +460,29 @@ fn tcp_pair() -> (Stream, Stream) {
     far.set_nonblocking(true).unwrap();
     (Stream::Tcp(near), Stream::Tcp(far))
 }
+
+#[test]
+fn a_reset_that_a_write_met_is_no_end() {
+    let (mut bench, far) = Bench::tcp();
+    Stream::Tcp(far).set_abortive().unwrap();
+    bench.sleep();
+    assert!(bench.conn.send_bytes(&mut bench.pool, b"x").is_err());
+    let mut scratch = [0; 8];
+    let read = bench.read(&mut scratch);
+    assert!(matches!(read, Read::Failed(ref error) if error.kind() == io::ErrorKind::ConnectionReset), "{read:?}");
+}
+
+#[test]
+fn an_end_before_a_reset_is_an_end() {
+    let (mut bench, mut far) = Bench::tcp();
+    io::Write::write_all(&mut far, b"all").unwrap();
+    far.shutdown(Shutdown::Write).unwrap();
+    bench.sleep();
+    bench.conn.send_bytes(&mut bench.pool, b"x").unwrap();
+    // It has not read that: its connection ends by a reset.
+    drop(far);
+    while bench.conn.send_bytes(&mut bench.pool, b"x").is_ok() {}
+    let mut scratch = [0; 8];
+    assert!(matches!(bench.read(&mut scratch), Read::Data(3, _)));
+    assert!(matches!(bench.read(&mut scratch), Read::Eof));
+}
