@@ -70,6 +70,8 @@ codes! {
     Offline = "offline", 503, "destination_unavailable", CIRCUIT_OPEN;
     /// Our own connections, buffers or tunnels are used up.
     Overload = "overload", 503, "connection_limit_reached", "The gateway is at its limit";
+    /// The origin has no address.
+    Dns = "dns", 502, "dns_error", "The origin's name cannot be looked up";
     /// The origin refuses connections.
     ConnectRefused = "connect_refused", 502, "connection_refused", "The origin refuses connections";
     /// The origin does not answer connections.

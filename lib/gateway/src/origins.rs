@@ -17,6 +17,9 @@ use std::time::{Duration, Instant};
 use sluice_unix::slab::Key;
 use sluice_wire::http::fields::is_token;
 
+/// Least distance of two lines about failures of one origin.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
 /// Longest time an origin is left out for failures, before jitter.
 const EJECT_MAX: Duration = Duration::from_secs(300);
 
@@ -126,6 +129,9 @@ struct Origin {
     back_at: Option<Instant>,
     /// Of the smooth weighted turn.
     turn: f64,
+    /// Failures that no line of the log has told of yet.
+    untold: u64,
+    told_at: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -331,6 +337,17 @@ impl Origins {
         Some(Change::Down)
     }
 
+    /// How many failures a line of the log should tell of now: the first at once, later ones as a sum.
+    pub fn to_tell(&mut self, origin: OriginId, now: Instant) -> Option<u64> {
+        let origin = self.list.get_mut(usize::from(origin.0))?;
+        origin.untold += 1;
+        if origin.told_at.is_some_and(|told_at| now < told_at + TELL_EVERY) {
+            return None;
+        }
+        origin.told_at = Some(now);
+        Some(std::mem::take(&mut origin.untold))
+    }
+
     /// The next origin whose time out is over. Call until `None`.
     pub fn returned(&mut self, now: Instant) -> Option<OriginId> {
         let over = |origin: &Origin| origin.ejected_until.is_some_and(|until| until <= now);
@@ -406,6 +423,8 @@ impl Origin {
             check: Check::Passing { failed: 0 },
             back_at: None,
             turn: 0.0,
+            untold: 0,
+            told_at: None,
         }
     }
 

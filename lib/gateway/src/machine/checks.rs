@@ -41,7 +41,7 @@ impl<G: Gate> Gateway<G> {
             let check = self.checks[at];
             match check.conn {
                 _ if check.at > now => {}
-                Some(conn) => self.checked(conn, Err(()), now),
+                Some(conn) => self.checked(conn, Err("no answer in time".to_owned()), now),
                 None => self.begin_check(at, now),
             }
         }
@@ -81,14 +81,15 @@ impl<G: Gate> Gateway<G> {
             Ok(None) => return Taken { consumed: 0, then: Then::More },
             Ok(Some((used, head))) if head.is_interim() => return Taken { consumed: used, then: Then::More },
             Ok(Some((_, head))) if (200..400).contains(&head.status()) => Ok(()),
-            _ => Err(()),
+            Ok(Some((_, head))) => Err(format!("status {}", head.status())),
+            Err(_) => Err("the answer cannot be understood".to_owned()),
         };
         self.checked(conn, result, now);
         Taken { consumed: chunk.len(), then: Then::Closed }
     }
 
     /// A check is over.
-    pub(super) fn checked(&mut self, conn: ConnId, result: Result<(), ()>, now: Instant) {
+    pub(super) fn checked(&mut self, conn: ConnId, result: Result<(), String>, now: Instant) {
         let Some(origin) = self.conns.get(conn.0).map(|link| link.origin) else { return };
         self.drop_conn(conn, Closing::Flush);
         if let Some(check) =
@@ -97,8 +98,12 @@ impl<G: Gate> Gateway<G> {
             let next = check.began + self.config.settings.check_interval_ms;
             *check = Check { at: next.max(now), began: check.began, conn: None };
         }
+        let (result, why) = match result {
+            Ok(()) => (Ok(()), String::new()),
+            Err(why) => (Err(()), why),
+        };
         match self.origins.checked(origin, result, now) {
-            Some(change @ Change::Down) => self.log_origin(origin, change, "checks fail"),
+            Some(change @ Change::Down) => self.log_origin(origin, change, &format!("checks fail: {why}")),
             Some(change @ Change::Up) => self.log_origin(origin, change, "checks succeed"),
             None => {}
         }

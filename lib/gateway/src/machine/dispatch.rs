@@ -316,12 +316,11 @@ impl<G: Gate> Gateway<G> {
         let unreached =
             matches!(failure.outcome, Outcome::ConnectRefused | Outcome::ConnectTimeout | Outcome::TlsFailed);
         let closing = if unreached { Closing::Flush } else { Closing::Abort };
+        let link = exchange.conn.and_then(|conn| self.conns.get_mut(conn.0));
+        let trouble = link.and_then(|link| link.trouble.take());
         self.detach(&mut exchange, closing);
         if !stale && let Some(origin) = origin {
-            self.stats.origin_error(origin, failure.code);
-            if self.origins.failed(origin, now) == Some(Change::Down) {
-                self.log_origin(origin, Change::Down, failure.code.name());
-            }
+            self.origin_trouble(origin, failure.code, trouble, now);
         }
         let replay = stale && exchange.may_replay();
         let elsewhere = unreached && exchange.attempt == Attempt::First && self.origins.len() > 1;
@@ -349,6 +348,23 @@ impl<G: Gate> Gateway<G> {
             self.close_client(id, Closing::Abort, now);
         } else {
             self.answer(id, Own::code(failure.code), now);
+        }
+    }
+}
+
+impl<G: Gate> Gateway<G> {
+    /// Counts a failure of an origin, and tells of it where that is due.
+    fn origin_trouble(&mut self, origin: OriginId, code: Code, trouble: Option<String>, now: Instant) {
+        self.stats.origin_error(origin, code);
+        let why = trouble.unwrap_or_else(|| code.detail().to_owned());
+        if self.origins.failed(origin, now) == Some(Change::Down) {
+            self.log_origin(origin, Change::Down, &why);
+        }
+        if let (Some(failures), Some(endpoint)) =
+            (self.origins.to_tell(origin, now), self.config.origins.get(usize::from(origin.0)))
+        {
+            let event = crate::event::origin_failing(&endpoint.name, code.name(), &why, failures);
+            self.effects.push_back(Effect::Log(event));
         }
     }
 }

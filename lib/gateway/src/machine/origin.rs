@@ -32,6 +32,8 @@ pub(super) struct OriginConn {
     pub(super) blocked_at: Option<Instant>,
     /// It takes no more bytes: a write has failed.
     pub(super) deaf: bool,
+    /// Why it could not be made, for the log.
+    pub(super) trouble: Option<String>,
     /// The configuration has other origins now: it finishes what it carries and counts for none of them.
     pub(super) retired: bool,
 }
@@ -72,7 +74,9 @@ enum Ending {
 /// Why there is no connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectFailure {
-    /// Refused, unreachable, no such name.
+    /// Its name has no address.
+    Unresolved,
+    /// Refused, unreachable.
     Refused,
     /// Nobody answered.
     TimedOut,
@@ -107,6 +111,7 @@ impl OriginConn {
             requests: 0,
             blocked_at: None,
             deaf: false,
+            trouble: None,
             retired: false,
         }
     }
@@ -132,6 +137,7 @@ impl Preface {
 impl ConnectFailure {
     pub(super) fn failure(self) -> Failure {
         let (outcome, code) = match self {
+            Self::Unresolved => (Outcome::ConnectRefused, Code::Dns),
             Self::Refused => (Outcome::ConnectRefused, Code::ConnectRefused),
             Self::TimedOut => (Outcome::ConnectTimeout, Code::ConnectTimeout),
             Self::Tls => (Outcome::TlsFailed, Code::Tls),
@@ -167,15 +173,16 @@ impl<G: Gate> Gateway<G> {
         proxy_protocol::write(out, version, peer, local);
     }
 
-    /// No connection could be made.
-    pub fn origin_failed(&mut self, conn: ConnId, why: ConnectFailure, now: Instant) {
-        let client = self.conns.get(conn.0).and_then(|link| link.client);
-        match client {
+    /// No connection could be made. `text` is for the log.
+    pub fn origin_failed(&mut self, conn: ConnId, why: ConnectFailure, text: String, now: Instant) {
+        let Some(link) = self.conns.get_mut(conn.0) else { return };
+        match link.client {
             Some(id) => {
+                link.trouble = Some(text);
                 self.fail(id, why.failure(), now);
                 self.arm(id, now);
             }
-            None => self.checked(conn, Err(()), now),
+            None => self.checked(conn, Err(text), now),
         }
         self.finish_entry(now);
     }
@@ -227,7 +234,7 @@ impl<G: Gate> Gateway<G> {
     fn end_origin(&mut self, conn: ConnId, ending: Ending, now: Instant) {
         let Some(link) = self.conns.get(conn.0) else { return };
         match (link.state, link.client) {
-            (ConnState::Check, _) => self.checked(conn, Err(()), now),
+            (ConnState::Check, _) => self.checked(conn, Err("the connection ended".to_owned()), now),
             (ConnState::Tunnel, _) if ending == Ending::Orderly => self.tunnel_ended(End::Origin(conn), now),
             (ConnState::Tunnel, Some(id)) => self.close_tunnel(id, Closing::Abort, now),
             (ConnState::Busy, Some(id)) => self.response_ended(id, conn, ending, now),

@@ -198,3 +198,16 @@ fn balances_are_read() {
         assert_eq!(Balance::of(text), None);
     }
 }
+
+#[test]
+fn the_first_failure_is_told_at_once_and_later_ones_as_a_sum() {
+    let now = Instant::now();
+    let mut origins = set(2, Balance::LeastInflight);
+    assert_eq!(origins.to_tell(OriginId(0), now), Some(1));
+    assert_eq!(origins.to_tell(OriginId(1), now), Some(1));
+    for _ in 0..5 {
+        assert_eq!(origins.to_tell(OriginId(0), now + TELL_EVERY - Duration::from_nanos(1)), None);
+    }
+    assert_eq!(origins.to_tell(OriginId(0), now + TELL_EVERY), Some(6));
+    assert_eq!(origins.to_tell(OriginId(2), now), None);
+}

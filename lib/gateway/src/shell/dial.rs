@@ -42,6 +42,8 @@ pub(super) enum Dialed {
     Stream(Stream),
     /// The name is being looked up.
     Waiting,
+    /// The name has no address.
+    Unresolved,
     /// Not possible, and why.
     Failed(io::Error),
 }
@@ -135,7 +137,7 @@ impl Known {
     /// The addresses in turn.
     fn dial(&mut self, port: u16) -> Dialed {
         let Some(&address) = self.addresses.get(self.next % self.addresses.len().max(1)) else {
-            return Dialed::Failed(io::Error::other("the name has no address"));
+            return Dialed::Unresolved;
         };
         self.next = self.next.wrapping_add(1);
         from(Stream::connect_tcp(SocketAddr::new(address, port), &TcpOptions::default()))

@@ -31,7 +31,7 @@ use sluice_wire::control::Reply;
 
 use crate::event;
 use crate::gate::Gate;
-use crate::machine::{Gateway, Seeds};
+use crate::machine::{ConnectFailure, Gateway, Seeds};
 
 use conns::Conns;
 use dial::Dialer;
@@ -233,7 +233,8 @@ impl<G: Gate> Shell<G> {
             Ok(prepared) => {
                 if self.prepared.config.origins != prepared.config.origins {
                     for conn in self.dialer.forget() {
-                        self.gateway.origin_failed(conn, crate::machine::ConnectFailure::Refused, now);
+                        let text = "other origins are configured".to_owned();
+                        self.gateway.origin_failed(conn, ConnectFailure::Unresolved, text, now);
                     }
                 }
                 self.gateway.reconfigure(Arc::clone(&prepared.config));

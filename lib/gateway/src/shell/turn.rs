@@ -126,6 +126,10 @@ impl<G: Gate> Shell<G> {
         let Some(origin) = self.prepared.config.origins.get(usize::from(origin.0)) else { return };
         match dialed {
             Dialed::Waiting => {}
+            Dialed::Unresolved => {
+                let text = "its name has no address".to_owned();
+                self.gateway.origin_failed(id, ConnectFailure::Unresolved, text, now);
+            }
             Dialed::Failed(error) => self.connect_failed(id, &error, now),
             Dialed::Stream(stream) => {
                 let mut conn = Conn::connecting(stream);
@@ -137,7 +141,7 @@ impl<G: Gate> Shell<G> {
                         conn.secure(&mut self.conns.bufs, session);
                     }
                     Ok(None) => {}
-                    Err(_) => return self.gateway.origin_failed(id, ConnectFailure::Tls, now),
+                    Err(text) => return self.gateway.origin_failed(id, ConnectFailure::Tls, text, now),
                 }
                 if let Err(error) = conn.register(&self.poller, Token::new(class::ORIGIN, id.0)) {
                     return self.connect_failed(id, &error, now);
@@ -148,13 +152,12 @@ impl<G: Gate> Shell<G> {
     }
 
     fn connect_failed(&mut self, id: ConnId, error: &std::io::Error, now: Instant) {
-        self.log.line(Level::Debug, event::CONNECT, format_args!("cannot connect to an origin: {error}"));
         let why = match TlsError::of(error) {
             Some(TlsError::Certificate(_)) => ConnectFailure::Certificate,
             Some(TlsError::Protocol(_)) => ConnectFailure::Tls,
             None => ConnectFailure::Refused,
         };
-        self.gateway.origin_failed(id, why, now);
+        self.gateway.origin_failed(id, why, format!("cannot connect: {error}"), now);
     }
 
     fn on_resolved(&mut self, now: Instant) {

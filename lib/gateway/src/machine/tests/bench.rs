@@ -80,6 +80,8 @@ pub(super) struct Bench {
     origins: BTreeMap<ConnId, Wire>,
     /// Connections asked for and not answered.
     pub(super) dialing: VecDeque<(ConnId, OriginId)>,
+    /// Texts for the log.
+    pub(super) logged: Vec<String>,
     pub(super) listening: bool,
     /// Bytes fed at a time.
     pub(super) piece: usize,
@@ -99,6 +101,7 @@ impl Bench {
             clients: BTreeMap::new(),
             origins: BTreeMap::new(),
             dialing: VecDeque::new(),
+            logged: Vec::new(),
             listening: true,
             piece: usize::MAX,
         }
@@ -192,7 +195,7 @@ impl Bench {
     /// The next connection asked for fails.
     pub(super) fn refuse(&mut self, why: ConnectFailure) {
         let (id, _) = self.dialing.pop_front().expect("a connection is asked for");
-        self.gateway.origin_failed(id, why, self.now);
+        self.gateway.origin_failed(id, why, "no luck".to_owned(), self.now);
         self.apply(&[]);
     }
 
@@ -320,7 +323,8 @@ impl Bench {
                     assert_eq!(self.wire(end).closed.replace(closing), None, "{end:?} is closed twice");
                 }
                 Effect::StopListening => self.listening = false,
-                Effect::Log(_) | Effect::Publish(_) => {}
+                Effect::Log(event) => self.logged.push(event.text),
+                Effect::Publish(_) => {}
             }
             self.deliver(&[]);
         }

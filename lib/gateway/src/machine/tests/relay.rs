@@ -178,6 +178,7 @@ fn what_is_no_response_is_a_bad_gateway() {
 #[test]
 fn a_connection_that_cannot_be_made() {
     let cases = [
+        (ConnectFailure::Unresolved, "502", Outcome::ConnectRefused),
         (ConnectFailure::Refused, "502", Outcome::ConnectRefused),
         (ConnectFailure::TimedOut, "504", Outcome::ConnectTimeout),
         (ConnectFailure::Tls, "502", Outcome::TlsFailed),
@@ -190,6 +191,7 @@ fn a_connection_that_cannot_be_made() {
         assert!(bench.got(client).starts_with(&format!("HTTP/1.1 {status} ")));
         assert_eq!(bench.gateway.gate().endings, [Ending::Settled(outcome)]);
         assert_eq!(bench.gateway.conns(), 0);
+        assert_eq!(bench.logged, ["origin http://127.0.0.1:3000 fails a request: no luck"]);
     }
 }
 

@@ -237,6 +237,7 @@ fn origins_are_checked_beside_the_requests() {
     let up: Vec<bool> =
         bench.gateway.show_origins(bench.now).iter().map(|row| row["state"] == "up").collect();
     assert_eq!(up, [true, false]);
+    assert_eq!(bench.logged, ["origin http://127.0.0.1:2 is left out: checks fail: no answer in time"]);
     for failure in [true, false, false] {
         let first = bench.accept();
         bench.reply(first, b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n");
