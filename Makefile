@@ -7,6 +7,9 @@ bindir   = $(DESTDIR)$(PREFIX)/bin
 mandir   = $(DESTDIR)$(PREFIX)/share/man
 etcdir   = $(DESTDIR)$(PREFIX)/share/sluice
 unitdir  = $(DESTDIR)$(PREFIX)/lib/systemd/system
+bashdir  = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+zshdir   = $(DESTDIR)$(PREFIX)/share/zsh/site-functions
+fishdir  = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 
 release  = $(or $(CARGO_TARGET_DIR),target)/release
 programs = $(notdir $(patsubst %/,%,$(wildcard bins/*/)))
@@ -48,9 +51,13 @@ man:  ## lint the man pages and render them as text into target/man
 $(addprefix $(release)/,$(programs)):
 	$(MAKE) build
 
-install: $(addprefix $(release)/,$(programs))  ## programs (built if missing), man pages, samples and units below DESTDIR and PREFIX
-	install -d $(bindir) $(etcdir) $(unitdir)
+install: $(addprefix $(release)/,$(programs))  ## programs (built if missing), man pages, completions, samples and units below DESTDIR and PREFIX
+	install -d $(bindir) $(etcdir) $(unitdir) $(bashdir) $(zshdir) $(fishdir)
 	for p in $(programs); do install -m 0755 $(release)/$$p $(bindir)/ || exit 1; done
+	for p in $(programs); do \
+		$(release)/$$p --completions bash >$(bashdir)/$$p && $(release)/$$p --completions zsh >$(zshdir)/_$$p && \
+		$(release)/$$p --completions fish >$(fishdir)/$$p.fish || exit 1; \
+	done
 	for m in $(pages); do install -D -m 0644 $$m $(mandir)/man$${m##*.}/$${m##*/} || exit 1; done
 	for s in $(samples); do install -m 0644 $$s $(etcdir)/ || exit 1; done
 	for u in $(units); do sed 's|/usr/local|$(PREFIX)|g' $$u >$(unitdir)/$${u##*/} || exit 1; done
@@ -58,6 +65,8 @@ install: $(addprefix $(release)/,$(programs))  ## programs (built if missing), m
 uninstall:  ## remove just what install put there
 	rm -f $(addprefix $(bindir)/,$(programs))
 	for m in $(pages); do rm -f $(mandir)/man$${m##*.}/$${m##*/}; done
+	rm -f $(addprefix $(bashdir)/,$(programs)) $(addprefix $(zshdir)/_,$(programs))
+	rm -f $(addprefix $(fishdir)/,$(addsuffix .fish,$(programs)))
 	rm -f $(addprefix $(etcdir)/,$(notdir $(samples))) $(addprefix $(unitdir)/,$(notdir $(units)))
 	rmdir $(etcdir) 2>/dev/null || true
 

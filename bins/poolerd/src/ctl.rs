@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use sluice_cli::ctl::{Command, FLAGS, Face, WORDS_MAX};
 use sluice_cli::exit::Exit;
 use sluice_cli::flags::Usage;
-use sluice_cli::settings::{Kind, Reload};
+use sluice_cli::settings::{Acted, Kind, Reload};
 use sluice_unix::control::request;
 
 use crate::config::{ENVIRONMENT_PREFIX, SETTINGS};
@@ -72,7 +72,7 @@ fn argument(name: &str, words: Vec<String>) -> sluice_cli::ctl::Argument {
 
 /// `KEY=` of every setting that a running poolerd changes, and `KEY=WORD` where it takes words.
 fn settings() -> Vec<String> {
-    let changeable = SETTINGS.0.iter().filter(|row| row.reload == Reload::Yes);
+    let changeable = SETTINGS.0.iter().filter(|row| row.reload == Reload::Yes && row.acted == Acted::Yes);
     changeable
         .flat_map(|row| match row.kind {
             Kind::Enum(words) => words.iter().map(|word| format!("{}={word}", row.name)).collect(),

@@ -1,5 +1,7 @@
 //! The tables of flags, commands and events against the man pages.
 
+use sluice_cli::complete::Shell;
+use sluice_cli::daemon::Command;
 use sluice_cli::documents::{self, under};
 
 use crate::config::command;
@@ -64,4 +66,19 @@ fn every_event_is_described_and_no_other() {
     let mut events: Vec<&str> = Event::ALL.iter().map(|event| event.name()).collect();
     events.sort_unstable();
     assert_eq!(documents::items(&under(LOG, ".Sh EVENTS OF POOLERD"), ".It Cm "), events);
+}
+
+#[test]
+fn shells_are_told_of_every_flag_and_command() {
+    for shell in Shell::WORDS {
+        let Ok(Command::Print(script)) = command::FACE.command(["--completions".into(), shell.into()]) else {
+            panic!("no script for {shell}")
+        };
+        let commands = COMMANDS.iter().map(|c| c.name).chain(SHOWS.iter().map(|s| s.name));
+        let extras = EXTRAS.iter().map(|extra| extra.name);
+        let flags = command::USAGE.flags.iter().chain(ctl::USAGE.flags).map(|flag| flag.long);
+        for word in flags.chain(commands).chain(extras) {
+            assert!(script.contains(&word.to_lowercase()), "{shell}: {word}");
+        }
+    }
 }

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use sluice_cli::complete::Shell;
+use sluice_cli::daemon::Command;
 use sluice_cli::documents::{self, items, section, under};
 use sluice_cli::settings::{Kind, Setting};
 use sluice_gateway::code::Code;
@@ -85,6 +87,21 @@ fn every_code_is_described_and_no_other() {
     let ours = Code::ALL.iter().filter(|code| code.proxy_status() != "destination_unavailable");
     let names: Vec<&str> = ours.map(|code| code.name()).collect();
     assert_eq!(items(&under(PROGRAM, ".Sh ANSWERS"), ".It Cm "), names);
+}
+
+#[test]
+fn shells_are_told_of_every_flag_setting_and_command() {
+    for shell in Shell::WORDS {
+        let Ok(Command::Print(script)) = command::FACE.command(["--completions".into(), shell.into()]) else {
+            panic!("no script for {shell}")
+        };
+        let flags = command::USAGE.flags.iter().chain(ctl::USAGE.flags).map(|flag| flag.long.to_owned());
+        let settings = SETTINGS.0.iter().map(|row| row.name.replace('_', "-"));
+        let verbs = ctl::verbs().flat_map(|verb| verb.name.split(' ')).map(str::to_owned);
+        for word in flags.chain(settings).chain(verbs) {
+            assert!(script.contains(&word), "{shell}: {word}");
+        }
+    }
 }
 
 fn read(text: &str) -> Snapshot {

@@ -1,10 +1,18 @@
-//! Completion scripts for shells, made from the flags table. Operands complete as file names.
+//! Completion scripts for shells, made from the tables of flags, settings and commands.
+//!
+//! All three shells get the same: flags and what they take, the word `ctl`, and behind it the commands word by word. A script
+//! is fixed text: what only a running daemon knows (the names of databases, say) is not completed.
+
+mod bash;
+mod fish;
+mod zsh;
 
 use std::ffi::OsStr;
-use std::fmt::{self, Write as _};
+use std::fmt;
 
-use crate::flags::Usage;
-use crate::settings::Table;
+use crate::ctl::{self, Command};
+use crate::flags::{Takes, Usage};
+use crate::settings::{Kind, Table};
 
 crate::words! {
     /// A shell.
@@ -40,34 +48,119 @@ impl Shell {
     }
 }
 
-/// A flag to complete.
+/// The script for a program: its flags, the settings that are flags too, and its `ctl`.
+#[must_use]
+pub fn complete(usage: &Usage, settings: Table, ctl: Option<&ctl::Face>, shell: Shell) -> String {
+    let flags = flags(usage, settings);
+    let ctl =
+        ctl.map(|face| Ctl { flags: self::flags(&face.usage, Table(&[])), steps: steps(&face.commands) });
+    let operand = if usage.operands > 0 { Values::Files } else { Values::Unknown };
+    let program = Program { name: usage.program, flags, operand, ctl };
+    match shell {
+        Shell::Bash => bash::script(&program),
+        Shell::Zsh => zsh::script(&program),
+        Shell::Fish => fish::script(&program),
+    }
+}
+
+/// A program as shells see it.
+struct Program {
+    name: &'static str,
+    flags: Vec<Completed>,
+    operand: Values,
+    ctl: Option<Ctl>,
+}
+
+/// What stands behind the word `ctl`.
+struct Ctl {
+    flags: Vec<Completed>,
+    steps: Vec<Step>,
+}
+
+/// A flag.
 struct Completed {
     short: Option<char>,
     long: String,
+    /// What its value is called, if it has one.
     value: Option<&'static str>,
+    values: Values,
     doc: &'static str,
 }
 
+/// What a value may be.
+#[derive(Clone, Copy)]
+enum Values {
+    /// Anything: nothing is offered.
+    Unknown,
+    Words(&'static [&'static str]),
+    /// Several, with commas between them.
+    List(&'static [&'static str]),
+    Files,
+    FilesOr(&'static str),
+    Directories,
+    Users,
+}
+
+/// What may stand behind some words of a command.
+struct Step {
+    /// The words; `None`: any word.
+    typed: Vec<Option<String>>,
+    words: Vec<Offered>,
+}
+
+/// A word that may follow. One that ends in `=` goes on without a blank.
+struct Offered {
+    word: String,
+    /// What it does, where that is known.
+    doc: String,
+}
+
 impl Completed {
-    fn words(&self) -> impl Iterator<Item = String> + '_ {
+    /// As it is typed.
+    fn spellings(&self) -> impl Iterator<Item = String> + '_ {
         let short = self.short.map(|letter| format!("-{letter}"));
         short.into_iter().chain([format!("--{}", self.long)])
     }
 }
 
-/// The script that completes the program's flags.
-#[must_use]
-pub fn complete(usage: &Usage, shell: Shell) -> String {
-    complete_with(usage, Table(&[]), shell)
+impl Program {
+    /// The name as part of the names of functions.
+    fn function(&self) -> String {
+        format!("_{}", self.name.replace('-', "_"))
+    }
 }
 
-/// [`complete`], with the settings that are flags too.
-#[must_use]
-pub fn complete_with(usage: &Usage, settings: Table, shell: Shell) -> String {
+impl Step {
+    /// The number of words and the words, as a pattern of the shell: all of them know `*`, but quote differently.
+    fn pattern(&self, quote: impl Fn(&str) -> String) -> String {
+        let mut pattern = format!("{}:", self.typed.len());
+        for (n, word) in self.typed.iter().enumerate() {
+            if n > 0 {
+                pattern.push_str(&quote(" "));
+            }
+            match word {
+                Some(word) => pattern.push_str(&quote(word)),
+                None => pattern.push('*'),
+            }
+        }
+        pattern
+    }
+}
+
+fn flags(usage: &Usage, settings: Table) -> Vec<Completed> {
     let own = usage.flags.iter().map(|flag| Completed {
         short: flag.short,
         long: flag.long.to_owned(),
         value: flag.value.name(),
+        values: match flag.value {
+            Takes::Nothing | Takes::Text(_) => Values::Unknown,
+            Takes::Word(_, words) => Values::Words(words),
+            Takes::Words(_, words) => Values::List(words),
+            Takes::File(_) => Values::Files,
+            Takes::FileOr(_, word) => Values::FilesOr(word),
+            Takes::Directory(_) => Values::Directories,
+            Takes::User(_) => Values::Users,
+        },
         doc: flag.doc,
     });
     let settings = settings.0.iter().filter(|row| usage.flags.iter().all(|flag| flag.long != row.name));
@@ -75,79 +168,49 @@ pub fn complete_with(usage: &Usage, settings: Table, shell: Shell) -> String {
         short: None,
         long: row.name.replace('_', "-"),
         value: Some("VALUE"),
+        values: match row.kind {
+            Kind::Enum(words) => Values::Words(words),
+            Kind::Words(words) => Values::List(words),
+            Kind::Bool => Values::Words(&["on", "off"]),
+            // It may name a file.
+            Kind::Text | Kind::List => Values::Files,
+            _ => Values::Unknown,
+        },
         doc: row.doc,
     });
-    let flags: Vec<Completed> = own.chain(settings).collect();
-    match shell {
-        Shell::Bash => bash(usage.program, &flags),
-        Shell::Zsh => zsh(usage.program, &flags),
-        Shell::Fish => fish(usage.program, &flags),
-    }
+    own.chain(settings).collect()
 }
 
-fn bash(program: &str, flags: &[Completed]) -> String {
-    let words: Vec<String> = flags.iter().flat_map(Completed::words).collect();
-    let function = format!("_{}", program.replace('-', "_"));
-    format!(
-        "{function}() {{\n    local word=${{COMP_WORDS[COMP_CWORD]}}\n    if [[ $word == -* ]]; then\n        \
-         mapfile -t COMPREPLY < <(compgen -W '{}' -- \"$word\")\n    fi\n}}\ncomplete -o default -F {function} {}\n",
-        words.join(" "),
-        program,
-    )
-}
-
-fn zsh(program: &str, flags: &[Completed]) -> String {
-    let mut text = format!("#compdef {program}\n_arguments -s \\\n");
-    for flag in flags {
-        let doc = flag.doc.replace('\'', "'\\''").replace('[', "\\[").replace(']', "\\]");
-        let value = flag.value.map_or_else(String::new, |value| format!(":{}:", value.replace(':', "\\:")));
-        for word in flag.words() {
-            // Writing to a String cannot fail.
-            let _ = writeln!(text, "    '*{word}[{doc}]{value}' \\");
+/// The commands as steps, in the order of the commands.
+fn steps(commands: &[Command]) -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::new();
+    let mut offer = |typed: &[Option<String>], word: &str, doc: &str| {
+        let at = steps.iter().position(|step| step.typed == typed);
+        let at = at.unwrap_or_else(|| {
+            steps.push(Step { typed: typed.to_vec(), words: Vec::new() });
+            steps.len() - 1
+        });
+        let words = &mut steps[at].words;
+        match words.iter_mut().find(|offered| offered.word == word) {
+            Some(offered) if offered.doc.is_empty() => doc.clone_into(&mut offered.doc),
+            Some(_) => {}
+            None => words.push(Offered { word: word.to_owned(), doc: doc.to_owned() }),
+        }
+    };
+    for command in commands {
+        let mut typed: Vec<Option<String>> = Vec::new();
+        let mut names = command.name.split(' ').peekable();
+        while let Some(name) = names.next() {
+            offer(&typed, name, if names.peek().is_none() { &command.doc } else { "" });
+            typed.push(Some(name.to_owned()));
+        }
+        for argument in &command.arguments {
+            argument.words.iter().for_each(|word| offer(&typed, word, ""));
+            typed.push(None);
         }
     }
-    text.push_str("    '*:file:_files'\n");
-    text
-}
-
-fn fish(program: &str, flags: &[Completed]) -> String {
-    let mut text = String::new();
-    for flag in flags {
-        let _ = write!(text, "complete -c {program}");
-        if let Some(letter) = flag.short {
-            let _ = write!(text, " -s {letter}");
-        }
-        let value = if flag.value.is_some() { " -x" } else { "" };
-        let doc = flag.doc.replace('\\', "\\\\").replace('\'', "\\'");
-        let _ = writeln!(text, " -l {}{value} -d '{doc}'", flag.long);
-    }
-    text
+    steps
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::flags::SAMPLE;
-
-    #[test]
-    fn each_shell_gets_every_flag() {
-        let bash = complete(&SAMPLE, Shell::Bash);
-        assert!(bash.contains("compgen -W '-q --quiet -u --user --test-config'"), "{bash}");
-        assert!(bash.ends_with("complete -o default -F _gate gate\n"), "{bash}");
-
-        let zsh = complete(&SAMPLE, Shell::Zsh);
-        assert!(zsh.starts_with("#compdef gate\n"), "{zsh}");
-        assert!(zsh.contains("    '*--user[Take a user'\\''s place.]:NAME:' \\\n"), "{zsh}");
-
-        let fish = complete(&SAMPLE, Shell::Fish);
-        assert!(fish.contains("complete -c gate -s u -l user -x -d 'Take a user\\'s place.'\n"), "{fish}");
-        assert_eq!(fish.lines().count(), SAMPLE.flags.len());
-    }
-
-    #[test]
-    fn the_bash_script_is_bash() {
-        let script = complete(&SAMPLE, Shell::Bash);
-        let checked = std::process::Command::new("bash").args(["-n", "-c", &script]).status();
-        assert!(checked.unwrap().success());
-    }
-}
+mod tests;

@@ -6,7 +6,8 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::complete::{NoShell, Shell, complete_with};
+use crate::complete::{NoShell, Shell, complete};
+use crate::ctl;
 use crate::exit::{Exit, print};
 use crate::flags::{Flag, Given, Takes, Usage, UsageError};
 use crate::help::{help_with, synopsis};
@@ -57,6 +58,8 @@ pub struct Face {
     pub file: File,
     /// What the environment variables that it reads begin with.
     pub variables: &'static [&'static str],
+    /// Its `ctl`.
+    pub ctl: fn() -> ctl::Face,
 }
 
 /// How the configuration file is named on the command line.
@@ -179,7 +182,7 @@ impl Face {
         }
         if let Some(name) = given.value(COMPLETIONS.long) {
             let shell = Shell::of(name).map_err(CommandError::Shell)?;
-            return Ok(Command::Print(complete_with(&self.usage, self.settings, shell)));
+            return Ok(Command::Print(complete(&self.usage, self.settings, Some(&(self.ctl)()), shell)));
         }
         let only_check = given.has(TEST_CONFIG.long);
         let start = self.start(given)?;

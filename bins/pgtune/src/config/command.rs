@@ -8,7 +8,7 @@ use sluice_cli::flags::Given as Flags;
 use sluice_cli::help::help;
 use sluice_cli::ini::{self, Ini, Item, Place};
 use sluice_cli::nearest::nearest;
-use sluice_cli::settings::{Kind, Origin, SetError, Values};
+use sluice_cli::settings::{Kind, Origin, SetError, Table, Values};
 
 use super::options::{self, OPTIONS, USAGE};
 use super::{Action, ConfigError, ENVIRONMENT_PREFIX, How, Request, check, project};
@@ -65,7 +65,7 @@ where
     }
     if let Some(name) = flags.value("completions") {
         let shell = Shell::of(name).map_err(|error| ConfigError(error.to_string()))?;
-        return Ok(Command::Print(complete(&USAGE, shell)));
+        return Ok(Command::Print(complete(&USAGE, Table(&[]), None, shell)));
     }
     let mut values = Values::new(OPTIONS);
     if let Some(path) = flags.value("config") {

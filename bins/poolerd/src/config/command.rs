@@ -5,6 +5,7 @@ use sluice_cli::flags::{Flag, Takes, Usage};
 use sluice_cli::settings::Table;
 
 use super::ENVIRONMENT_PREFIX;
+use crate::ctl;
 
 /// What `--version` and `SHOW VERSION` say: tools look for the PgBouncer version whose manners these are.
 pub const VERSION: &str = concat!("PgBouncer 1.25.2 (sluice poolerd ", env!("CARGO_PKG_VERSION"), ")");
@@ -52,6 +53,7 @@ pub const FACE: Face = Face {
     also_settings: &["user"],
     file: File::Operand,
     variables: &[ENVIRONMENT_PREFIX],
+    ctl: ctl::face,
 };
 
 #[cfg(test)]

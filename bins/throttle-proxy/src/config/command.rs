@@ -4,6 +4,7 @@ use sluice_cli::daemon::{self, COMPLETIONS, Face, File, HELP, QUIET, TEST_CONFIG
 use sluice_cli::flags::{Flag, Takes, Usage};
 
 use super::{ENVIRONMENT_PREFIX, MAX_CONCURRENT, SETTINGS};
+use crate::ctl;
 
 /// What `--version` says.
 pub const VERSION: &str = concat!("throttle-proxy (sluice) ", env!("CARGO_PKG_VERSION"));
@@ -48,6 +49,7 @@ pub const FACE: Face = Face {
     also_settings: &["listen", "user"],
     file: File::Flag(CONFIG),
     variables: &[ENVIRONMENT_PREFIX, MAX_CONCURRENT],
+    ctl: ctl::face,
 };
 
 #[cfg(test)]
@@ -80,7 +82,7 @@ mod tests {
         for shell in ["bash", "zsh", "fish"] {
             let Ok(Command::Print(script)) = of(&["--completions", shell]) else { panic!("{shell}") };
             assert!(script.contains("queue-per-key"), "{script}");
-            let once = [" --listen ", "'*--listen[", " -l listen "].map(|flag| script.matches(flag).count());
+            let once = [" --listen ", "'*--listen=[", " -l listen "].map(|flag| script.matches(flag).count());
             assert_eq!(once.iter().sum::<usize>(), 1, "{script}");
         }
     }

@@ -188,7 +188,9 @@ impl Loader {
     }
 
     fn environment(&mut self, overrides: &Overrides) -> Result<(), ConfigError> {
-        let shared = overrides.environment.iter().filter(|(name, _)| name == MAX_CONCURRENT);
+        // Set to nothing, as compose files pass on what is not set, it says nothing.
+        let shared =
+            overrides.environment.iter().filter(|(name, value)| name == MAX_CONCURRENT && !value.is_empty());
         let shared = shared.map(|(name, value)| Variable { name, key: "max_in_flight".to_owned(), value });
         // Ours beat the one that others read too.
         let set = self.values.set_from_environment(shared.chain(overrides.variables(ENVIRONMENT_PREFIX)));

@@ -8,7 +8,8 @@ use sluice_gateway::gate::RouteId;
 
 use super::load::SECTIONS_MAX;
 use super::{
-    ALIASES, Global, LIMIT_KEYS, Overrides, ROUTE_KEYS, SETTINGS, Snapshot, changed_route, load, parse,
+    ALIASES, Global, LIMIT_KEYS, MAX_CONCURRENT, Overrides, ROUTE_KEYS, SETTINGS, Snapshot, changed_route,
+    load, parse,
 };
 use crate::limiter::policy::{Policy, RoutePolicy, SharedMode};
 
@@ -142,6 +143,9 @@ fn environment_beats_the_file_and_flags_beat_both() {
     let own = ("THROTTLE_PROXY_MAX_IN_FLIGHT".to_owned(), "30".to_owned());
     let both = Overrides { environment: [vec![own], overrides.environment].concat(), flags: Vec::new() };
     assert_eq!(parse(Path::new(""), "", &both).unwrap().global.max_in_flight, 30, "ours goes first");
+    let nothing =
+        Overrides { environment: vec![(MAX_CONCURRENT.into(), String::new())], ..Overrides::default() };
+    assert_eq!(parse(Path::new("t.ini"), "", &nothing).unwrap().global.max_in_flight, 50);
     let wrong = Overrides { environment: vec![("THROTTLE_PROXY_CLASS".into(), "9".into())], ..both };
     let error = parse(Path::new(""), "", &wrong).unwrap_err().to_string();
     assert!(error.ends_with("(environment variable THROTTLE_PROXY_CLASS)"), "{error}");

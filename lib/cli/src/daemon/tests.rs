@@ -24,7 +24,11 @@ const FACE: Face = Face {
     also_settings: &["user"],
     file: File::Operand,
     variables: &["GATE_"],
+    ctl: || ctl::Face::new(CTL, Vec::new(), Table(&[]), "GATE_"),
 };
+
+const CTL: Usage =
+    Usage { program: "gate ctl", about: "Ask a gate.", synopses: &[], flags: ctl::FLAGS, operands: 1 };
 
 fn of(arguments: &[&str]) -> Result<Command, CommandError> {
     FACE.command(arguments.iter().map(Into::into).collect::<Vec<_>>())
