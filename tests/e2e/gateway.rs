@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::thread::{self, JoinHandle};
 
 use nix::sys::signal::Signal;
-use sluice_tests::http::Connection;
+use sluice_tests::http::{self, Connection};
 use sluice_tests::origin::Manner;
 use sluice_tests::tls::readable;
 use sluice_tests::{Origin, PATIENCE, Proxy, port};
@@ -291,6 +291,45 @@ fn terminating_finishes_what_is_there() {
     let response = busy.receive().unwrap();
     assert_eq!((response.status, response.field("connection")), (200, Some("close")));
     drop((busy, idle));
+    assert!(proxy.process().wait(PATIENCE).unwrap().success());
+}
+
+#[test]
+fn monitors_ask_an_address_of_their_own() {
+    let origin = Origin::start(Manner::Held);
+    let admin = port::free();
+    let mut proxy = gateway(
+        &origin.url(),
+        &format!("admin_listen = 127.0.0.1:{admin}\nadmin_conns_max = 2\nheader_ms = 60000\n"),
+    );
+    let mut busy = Connection::open(proxy.port());
+    busy.send("/", &[]);
+    let request = origin.next();
+    let metrics = http::get(admin, "/metrics");
+    assert_eq!(metrics.field("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    assert!(metrics.text().contains("\nsluice_http_in_flight 1\n"), "{}", metrics.text());
+    let statuses = |targets: [&str; 3]| targets.map(|target| http::get(admin, target).status);
+    assert_eq!(statuses(["/livez", "/readyz", "/"]), [200, 200, 404]);
+    // The clients' address has no such pages: what is asked there is the origin's to answer.
+    let mut other = Connection::open(proxy.port());
+    other.send("/metrics", &[]);
+    origin.next().answer(204);
+    assert_eq!(other.receive().unwrap().status, 204);
+    // As many as may ask at a time, and one more; one that hangs in a head keeps its place.
+    let (mut first, mut second) = (connect(admin), connect(admin));
+    write!(first, "GET /livez HT").unwrap();
+    write!(second, "GET /live").unwrap();
+    assert_eq!(all(&mut connect(admin)), "");
+    write!(first, "TP/1.1\r\nHost: h\r\n\r\n").unwrap();
+    assert!(all(&mut first).ends_with("\r\n\r\nok\n"));
+    drop(second);
+    let mark = proxy.log().mark();
+    proxy.process().signal(Signal::SIGTERM);
+    proxy.event(mark, "drain.begin");
+    assert_eq!(statuses(["/livez", "/readyz", "/metrics"]), [200, 503, 200]);
+    request.answer(200);
+    assert_eq!(busy.receive().unwrap().status, 200);
+    drop((busy, other));
     assert!(proxy.process().wait(PATIENCE).unwrap().success());
 }
 

@@ -83,6 +83,11 @@ fn every_event_and_every_metric_is_described_and_no_other() {
 }
 
 #[test]
+fn every_page_for_monitors_is_described_and_no_other() {
+    assert_eq!(items(&under(PROGRAM, ".Sh MONITORS"), ".It Pa "), machine::PAGES);
+}
+
+#[test]
 fn every_code_is_described_and_no_other() {
     let ours = Code::ALL.iter().filter(|code| code.proxy_status() != "destination_unavailable");
     let names: Vec<&str> = ours.map(|code| code.name()).collect();

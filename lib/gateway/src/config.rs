@@ -23,6 +23,8 @@ pub struct Config {
     pub routes: Routes,
     /// Where to listen.
     pub listen: Vec<Listen>,
+    /// Where monitors may ask.
+    pub admin: Option<Listen>,
     /// The origins.
     pub origins: Vec<Endpoint>,
     /// How they are used.
@@ -99,6 +101,11 @@ impl Config {
         let wrong = |key, text: String| Wrong { key, text };
         let listen = settings.listen.iter().map(|text| Listen::read(text)).collect::<Result<Vec<_>, _>>();
         let listen = listen.map_err(|text| wrong("listen", text))?;
+        let admin = settings.admin_listen.as_deref().map(Listen::read).transpose();
+        let admin = admin.map_err(|text| wrong("admin_listen", text))?;
+        if admin.as_ref().is_some_and(|admin| admin.security == Security::Tls) {
+            return Err(wrong("admin_listen", "takes no TLS".to_owned()));
+        }
         let origins = settings.origin.iter().map(|text| Endpoint::read(text)).collect::<Result<Vec<_>, _>>();
         let origins = origins.map_err(|text| wrong("origin", text))?;
         if origins.is_empty() {
@@ -132,7 +139,7 @@ impl Config {
             SendProxy::V1 => Some(proxy_protocol::Version::V1),
             SendProxy::V2 => Some(proxy_protocol::Version::V2),
         };
-        Ok(Self { program, settings, routes, listen, origins, policy, style, send_proxy, trusted })
+        Ok(Self { program, settings, routes, listen, admin, origins, policy, style, send_proxy, trusted })
     }
 
     /// This gateway's name in Via and Proxy-Status.

@@ -162,6 +162,10 @@ macro_rules! common_settings {
                 "Logs each request.";
             log_query: bool, Kind::Bool, "on", Yes, Yes, [],
                 "Logs the query of request targets too.";
+            admin_listen: Option<String>, Kind::Text, "", No, Yes, [],
+                "Address for GET /metrics, /livez and /readyz: host:port, unix:/path; empty for none.";
+            admin_conns_max: u32, (Kind::Int { min: 1, max: 65_535 }), "64", Yes, Yes, [],
+                "Connections to admin_listen at a time; beyond it closed.";
             $($own)*
         }
     };

@@ -22,8 +22,6 @@ common_settings! { settings_table {
     // The process.
     control_socket: Option<String>, Kind::Text, "/run/sluice/throttle-proxy.sock", No, Yes, [],
         "Unix socket for throttle-proxy ctl; empty for none.";
-    admin_listen: Option<String>, Kind::Text, "", No, NotYet, [],
-        "Address for GET /metrics, /livez and /readyz; empty for none.";
     user: Option<String>, Kind::Text, "", No, Yes, [],
         "Unix user to become when started as root.";
     pidfile: Option<String>, Kind::Text, "", No, Yes, [],

@@ -17,6 +17,7 @@
 //! client, and its bytes go to nobody else; a client is given one final answer a request, in order.
 
 mod access;
+mod admin;
 mod answer;
 mod checks;
 mod client;
@@ -51,6 +52,7 @@ use clock::Clock;
 use origin::{ConnState, OriginConn};
 use stats::Stats;
 
+pub use admin::PAGES;
 pub use client::{Incoming, TurnedAway};
 pub use exchange::Source;
 pub use origin::ConnectFailure;

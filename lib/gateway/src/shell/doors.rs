@@ -25,6 +25,8 @@ pub(super) struct Door {
 #[derive(Debug)]
 pub struct Doors {
     opened: Vec<Door>,
+    /// Where monitors ask.
+    admin: Option<Door>,
     /// A service manager has opened them: there are no others.
     inherited: bool,
 }
@@ -38,7 +40,14 @@ impl Doors {
     /// [`Failure`] with text for the operator: which address, which call, why.
     pub fn open(prepared: &Prepared) -> Result<Self, Failure> {
         let config = &prepared.config;
-        let handed = Listener::inherited().map_err(|error| Failure::Configuration(error.to_string()))?;
+        let mut handed = Listener::inherited().map_err(|error| Failure::Configuration(error.to_string()))?;
+        let asked = config.admin.as_ref().filter(|admin| !is_unix(admin));
+        let own = asked.and_then(|admin| handed.iter().position(|listener| is_at(listener, admin)));
+        let admin = match (own, asked) {
+            (Some(at), _) => Some(inherit(handed.remove(at), &[]).map_err(Failure::Configuration)?),
+            (None, Some(asked)) => Some(open_one(asked, config)?),
+            (None, None) => None,
+        };
         let inherited = !handed.is_empty();
         let opened = if inherited {
             let handed = handed.into_iter().map(|listener| inherit(listener, &config.listen));
@@ -47,18 +56,21 @@ impl Doors {
             let wanted = config.listen.iter().filter(|listen| !is_unix(listen));
             wanted.map(|listen| open_one(listen, config)).collect::<Result<_, _>>()?
         };
-        Ok(Self { opened, inherited })
+        Ok(Self { opened, admin, inherited })
     }
 
-    /// All of them, once those of the user are open too.
-    pub(super) fn complete(self, config: &Config) -> Result<Vec<Door>, Failure> {
-        let Self { mut opened, inherited } = self;
+    /// All of them, once those of the user are open too, and the one of monitors.
+    pub(super) fn complete(self, config: &Config) -> Result<(Vec<Door>, Option<Door>), Failure> {
+        let Self { mut opened, mut admin, inherited } = self;
+        if let Some(asked) = config.admin.as_ref().filter(|admin| is_unix(admin)) {
+            admin = Some(open_one(asked, config)?);
+        }
         if !inherited {
             for listen in config.listen.iter().filter(|listen| is_unix(listen)) {
                 opened.push(open_one(listen, config)?);
             }
         }
-        Ok(opened)
+        Ok((opened, admin))
     }
 }
 
@@ -74,6 +86,14 @@ impl Door {
 
 fn is_unix(listen: &Listen) -> bool {
     matches!(listen.place, Place::Unix(_))
+}
+
+/// Whether an inherited socket is bound to this very address.
+fn is_at(listener: &Listener, listen: &Listen) -> bool {
+    match (listener.local_address(), &listen.place) {
+        (Ok(Address::Tcp(address)), Place::Tcp(asked)) => address == *asked,
+        _ => false,
+    }
 }
 
 fn inherit(listener: Listener, listen: &[Listen]) -> Result<Door, String> {

@@ -4,6 +4,7 @@
 //! [`Shell::apply`], [`Shell::expire`], [`Shell::run_queued`]. Event sources of the program have classes from
 //! [`class::PROGRAM`] on.
 
+mod admin;
 mod conns;
 mod control;
 mod dial;
@@ -33,6 +34,7 @@ use crate::event;
 use crate::gate::Gate;
 use crate::machine::{ConnectFailure, Gateway, Seeds};
 
+use admin::Admin;
 use conns::Conns;
 use dial::Dialer;
 use doors::Door;
@@ -53,6 +55,8 @@ pub mod class {
     pub(super) const CONTROL: u8 = 7;
     pub(super) const CONTROL_PEER: u8 = 8;
     pub(super) const ENTER: u8 = 9;
+    pub(super) const ADMIN: u8 = 10;
+    pub(super) const ADMIN_PEER: u8 = 11;
     /// The first class that is the program's.
     pub const PROGRAM: u8 = 32;
 }
@@ -63,6 +67,7 @@ enum Tick {
     Accept,
     Watchdog,
     Control,
+    Admin,
     Heartbeat,
     /// The wall clock is looked at: it may have been set.
     Clock,
@@ -93,6 +98,7 @@ pub struct Shell<G> {
     conns: Conns,
     doors: Vec<Door>,
     control: Option<Desk>,
+    admin: Option<Admin>,
     dialer: Dialer,
     waker: Waker,
     lingering: Lingering,
@@ -127,7 +133,7 @@ impl<G: Gate> Shell<G> {
         let signals = Signals::new().map_err(system("catch signals"))?;
         poller.register_readable(&signals, Token::single(class::SIGNAL)).map_err(system("watch signals"))?;
         let waker = poller.waker(Token::single(class::WAKER)).map_err(system("make a waker"))?;
-        let doors = doors.complete(&prepared.config)?;
+        let (doors, admin) = doors.complete(&prepared.config)?;
         for (at, door) in doors.iter().enumerate() {
             let token = Token::at(class::DOOR, at as u32);
             poller.register_readable(&door.listener, token).map_err(system("watch a listener"))?;
@@ -135,6 +141,8 @@ impl<G: Gate> Shell<G> {
         let control = Desk::open(control, &poller, (class::CONTROL, class::CONTROL_PEER), |text| {
             log.line(Level::Warning, event::CONTROL, text);
         })?;
+        let admin = admin.map(|door| Admin::new(door, &mut poller)).transpose();
+        let admin = admin.map_err(system("watch admin_listen"))?;
         let random: [u8; 8] = random::bytes().map_err(system("get random bytes"))?;
         let seeds = Seeds { epoch: (Instant::now(), SystemTime::now()), random: u64::from_ne_bytes(random) };
         Ok(Self {
@@ -143,6 +151,7 @@ impl<G: Gate> Shell<G> {
             conns: Conns::new(),
             doors,
             control,
+            admin,
             dialer: Dialer::new(waker.clone()),
             waker,
             lingering: Lingering::new(class::LINGER),
@@ -163,6 +172,10 @@ impl<G: Gate> Shell<G> {
     pub fn announce(&mut self, version: &str) {
         for door in &self.doors {
             self.log.line(Level::Log, event::LISTENING, format_args!("listening on {}", door.shown()));
+        }
+        if let Some(admin) = &self.admin {
+            let text = format_args!("listening for monitors on {}", admin.name());
+            self.log.line(Level::Log, event::LISTENING, text);
         }
         self.log.line(Level::Log, event::UP, format_args!("process up: {version}"));
         let now = Instant::now();
@@ -190,6 +203,7 @@ impl<G: Gate> Shell<G> {
                 self.timers.next(),
                 self.lingering.next(),
                 self.entering.next(),
+                self.admin.as_ref().and_then(Admin::next),
                 deadline,
             ];
             own.into_iter().flatten().min()

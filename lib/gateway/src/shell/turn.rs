@@ -29,10 +29,10 @@ use super::enter::{Entered, Fault, Way};
 use super::{CLOCK_INTERVAL, Request, Shell, Tick, class};
 
 /// Connections accepted in one turn before the others get theirs.
-const ACCEPTS_PER_TURN: usize = 64;
+pub(super) const ACCEPTS_PER_TURN: usize = 64;
 
 /// Pause of accepting when descriptors have run out.
-const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+pub(super) const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// Connections that may linger, when one beyond `client_conns_max` is to be told so and waited for.
 const TURNED_AWAY_MAX: usize = 256;
@@ -62,6 +62,8 @@ impl<G: Gate> Shell<G> {
                 }
                 self.serve_control(now);
             }
+            class::ADMIN => self.accept_admin(now),
+            class::ADMIN_PEER => self.on_admin_event(key, readiness, now),
             class::ENTER => {
                 let way = Way {
                     config: &self.prepared.config,
@@ -396,6 +398,7 @@ impl<G: Gate> Shell<G> {
         while let Some(fault) = self.entering.expire(now, &mut self.conns.bufs) {
             self.not_entered(&fault);
         }
+        self.expire_admin(now);
         while let Some(tick) = self.timers.expired(now) {
             match tick {
                 Tick::Accept => {
@@ -412,6 +415,7 @@ impl<G: Gate> Shell<G> {
                     }
                 }
                 Tick::Control => self.accept_control(now),
+                Tick::Admin => self.accept_admin(now),
                 Tick::Heartbeat => {
                     if let Some(control) = &mut self.control {
                         control.beat();

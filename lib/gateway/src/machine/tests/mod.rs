@@ -1,5 +1,6 @@
 //! The machine with hand-fed clients and origins on a virtual clock.
 
+mod admin;
 mod bench;
 mod early;
 mod gate;
