@@ -102,8 +102,8 @@ pub(super) const TEXTS: &[Text] = &[
     text(
         "random_page_cost",
         "What a page out of order costs against one in order; on flash nearly the same.",
-        "Too low on a disk that seeks, and queries read indexes where a scan would be faster.",
-        "Lower it towards 1 if nearly all reads hit the cache.",
+        "Index scans look cheap, also where one fetches most of a large table row by row and sorting would be faster.",
+        "Lower it towards 1 if nearly all reads hit the cache; raise it to 4 for roles whose reports slow down so.",
     ),
     text(
         "default_statistics_target",
