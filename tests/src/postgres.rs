@@ -161,7 +161,8 @@ impl Postgres {
             .env_remove("NOTIFY_SOCKET")
             .env("LC_ALL", "C");
         let process = Process::spawn(command, Signal::SIGQUIT);
-        let ready = process.log().wait("database system is ready to accept connections").is_some();
+        // A standby accepts read-only ones.
+        let ready = process.log().wait("database system is ready to accept ").is_some();
         self.process = Some(process);
         ready
     }

@@ -2,9 +2,12 @@
 
 use super::relay::{self, Mischief};
 use super::*;
+use sluice_check::Rng;
 use sluice_tests::postgres::Options;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Stdio;
+use std::time::Instant;
 use tempfile::TempDir;
 
 /// Applies with --yes; the undo file goes to the directory.
@@ -100,6 +103,64 @@ fn a_server_lost_on_the_way_leaves_the_undo_file() {
     assert_eq!(auto_conf(&postgres).len(), before.len() + 4);
     assert_eq!(tune(&postgres, &["--undo", &file, "--yes"]).code, 0);
     assert_eq!(auto_conf(&postgres), before);
+}
+
+/// Killed anywhere, what has been changed can be taken back: the undo file was whole before the first change.
+#[test]
+fn killed_at_any_moment_the_undo_file_is_there_first() {
+    let postgres = Postgres::start();
+    postgres.sql("ALTER SYSTEM SET work_mem = '7MB'");
+    let before = auto_conf(&postgres);
+    let target = dsn(&postgres, "postgres");
+    let whole = TempDir::new().unwrap();
+    let started = Instant::now();
+    let file = apply(&target, &whole).path("undo file: ").to_owned();
+    let whole_run = started.elapsed();
+    assert_eq!(tune(&postgres, &["--undo", &file, "--yes"]).code, 0);
+    assert_eq!(auto_conf(&postgres), before);
+    let (mut rng, mut changed) = (Rng::new(2), 0);
+    for round in 0..40 {
+        let undo = TempDir::new().unwrap();
+        let directory = undo.path().to_str().unwrap();
+        let arguments = ["--apply", "alter-system", "--yes", "-q", "--dsn", &target, "--undo-dir", directory];
+        let mut command = command(&[&arguments, &FACTS[..]].concat());
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let until = Instant::now() + whole_run.mul_f64(rng.below(1000) as f64 / 1000.0);
+        while Instant::now() < until {
+            std::thread::yield_now();
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        // A statement that was under way ends with its session.
+        let sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pgtune'";
+        while postgres.sql(sessions)[0][0] != "0" {}
+        if auto_conf(&postgres) == before {
+            continue;
+        }
+        changed += 1;
+        let mut names = std::fs::read_dir(undo.path()).unwrap().map(|entry| entry.unwrap().path());
+        let file = names.next().unwrap_or_else(|| panic!("round {round}: changed, and no undo file"));
+        assert_eq!(tune(&postgres, &["--undo", file.to_str().unwrap(), "--yes"]).code, 0, "round {round}");
+        assert_eq!(auto_conf(&postgres), before, "round {round}");
+    }
+    assert!(changed > 0, "at least one was killed on its way");
+}
+
+/// A standby keeps what its primary needs, unless it is forced.
+#[test]
+fn a_standby_is_not_lowered() {
+    let mut postgres = Postgres::start();
+    postgres.stop();
+    std::fs::write(postgres.data_directory().join("standby.signal"), "").unwrap();
+    postgres.start_again();
+    let undo = TempDir::new().unwrap();
+    let refused = apply(&dsn(&postgres, "postgres"), &undo);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.err.contains("refused: max_connections"), "{refused:?}");
+    assert_eq!((auto_conf(&postgres), files(&undo)), (vec![], 0));
+    let directory = undo.path().to_str().unwrap();
+    let forced = tune(&postgres, &["--apply", "alter-system", "--yes", "--force", "--undo-dir", directory]);
+    assert_eq!((forced.code, files(&undo)), (0, 1), "{forced:?}");
 }
 
 #[test]
