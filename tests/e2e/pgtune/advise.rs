@@ -197,7 +197,7 @@ fn a_session_idle_in_a_transaction() {
     let long = earlier_by(301);
     let said = said(&long, "A14").unwrap_or_else(|| panic!("{long:?}"));
     assert!(said.starts_with("A14 advice idle_in_transaction_session_timeout: "), "{said}");
-    assert!(said.contains(" -> 1min: 1 sessions idle in a transaction for more than 5 minutes"), "{said}");
+    assert!(said.contains(" -> 1min: 1 session idle in a transaction for more than 5 minutes"), "{said}");
     assert!(said.contains(&format!("held back the longest by session {pid} ")), "{said}");
 }
 

@@ -319,6 +319,16 @@ fn usable_connections(settings: &Settings) -> Option<f64> {
     (usable > 0.0).then_some(usable)
 }
 
+/// So many of something.
+fn counted(count: f64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1.0 { "" } else { "s" })
+}
+
+/// How often clients were counted.
+fn looks(case: &Case<'_>) -> String {
+    counted(case.period.looks.into(), "look")
+}
+
 fn a6(case: &Case<'_>) -> Vec<Advice> {
     one(few_connections(case))
 }
@@ -334,7 +344,7 @@ fn few_connections(case: &Case<'_>) -> Option<Advice> {
         setting: "max_connections",
         current: case.settings.shown("max_connections"),
         proposed: proposed.to_string(),
-        evidence: format!("at most {peak} of {usable} usable connections in {} looks", case.period.looks),
+        evidence: format!("at most {peak} of {usable} usable connections in {}", looks(case)),
         reset: Reset::Uncounted,
     })
 }
@@ -353,9 +363,9 @@ fn many_connections(case: &Case<'_>) -> Option<Advice> {
         current: case.settings.shown("max_connections"),
         proposed: "a pooler first".to_owned(),
         evidence: format!(
-            "{peak} of {usable} usable connections ({:.0} %) in {} looks",
+            "{peak} of {usable} usable connections ({:.0} %) in {}",
             share * 100.0,
-            case.period.looks
+            looks(case)
         ),
         reset: Reset::Uncounted,
     })
@@ -545,8 +555,8 @@ fn idle_in_transaction(case: &Case<'_>) -> Option<Advice> {
         current: case.settings.shown("idle_in_transaction_session_timeout"),
         proposed: "1min".to_owned(),
         evidence: format!(
-            "{} sessions idle in a transaction for more than 5 minutes, the longest for {:.0} s; {}",
-            last.idle_count,
+            "{} idle in a transaction for more than 5 minutes, the longest for {:.0} s; {}",
+            counted(last.idle_count, "session"),
             last.idle_s,
             holder(case)
         ),
