@@ -103,7 +103,7 @@ pub(crate) fn run(pgtune: &str, choice: &Choice) -> Value {
             let server = start(&trial, contender);
             for row in &rows {
                 eprintln!("round {round}: {} with {}", row.name, contender.name);
-                let figure = measure(row, &server);
+                let figure = measure(row, &server, round);
                 samples.entry((row.name, contender.name)).or_default().push(figure);
             }
             server.stop();
@@ -143,8 +143,9 @@ fn load(trial: &Trial, contender: &Contender) {
     server.stop();
 }
 
-/// Milliseconds of one query, by pgbench, after a second that does not count. The sink is empty before.
-fn measure(row: &Row, server: &Started) -> f64 {
+/// Milliseconds of one query, by pgbench, after a second that does not count. The sink is empty before. In a round all
+/// contenders get the same random numbers, as a query takes half or twice the time by what it is asked for.
+fn measure(row: &Row, server: &Started, round: u32) -> f64 {
     let mut client = server.superuser();
     client.query("TRUNCATE sink RESTART IDENTITY").unwrap();
     for (name, on) in row.indexes {
@@ -153,15 +154,15 @@ fn measure(row: &Row, server: &Started) -> f64 {
     client.query("CHECKPOINT").unwrap();
     let script = server.socket_directory().join("script.sql");
     std::fs::write(&script, row.script).unwrap();
-    pgbench(row, server.socket_directory(), &script, 1);
-    let figure = pgbench(row, server.socket_directory(), &script, number("SECONDS", 5));
+    pgbench(row, server.socket_directory(), &script, (1, round));
+    let figure = pgbench(row, server.socket_directory(), &script, (number("SECONDS", 5), round));
     for (name, _) in row.indexes {
         client.query(&format!("DROP INDEX {name}")).unwrap();
     }
     figure
 }
 
-fn pgbench(row: &Row, socket: &Path, script: &Path, seconds: u32) -> f64 {
+fn pgbench(row: &Row, socket: &Path, script: &Path, (seconds, seed): (u32, u32)) -> f64 {
     let mut command = Command::new(postgres::bin().join("pgbench"));
     command
         .env("PGHOST", socket)
@@ -169,7 +170,8 @@ fn pgbench(row: &Row, socket: &Path, script: &Path, seconds: u32) -> f64 {
         .env("PGUSER", "postgres")
         .env("PGDATABASE", "postgres");
     command
-        .args(["-n", "-j", "2", "-c", &row.clients.to_string(), "-T", &seconds.to_string(), "-f"])
+        .args(["-n", "-j", "2", "-c", &row.clients.to_string(), "-T", &seconds.to_string()])
+        .args(["--random-seed", &seed.to_string(), "-f"])
         .arg(script);
     let output = command.output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
