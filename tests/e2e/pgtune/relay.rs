@@ -36,6 +36,26 @@ pub(crate) fn before(postgres: &Postgres, at: usize, mischief: Mischief) -> u16 
     port
 }
 
+/// Serves one connection and closes both ends behind so many bytes of the server's. Returns the port to connect to.
+pub(crate) fn cut(postgres: &Postgres, after: u64) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = postgres.port();
+    thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        let mut server = TcpStream::connect(("127.0.0.1", server)).unwrap();
+        let (answers, mut questions) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+        thread::spawn(move || {
+            // Ends when either side has gone.
+            let _ = std::io::copy(&mut questions, &mut server);
+        });
+        let _ = std::io::copy(&mut (&answers).take(after), &mut client);
+        let _ = client.shutdown(Shutdown::Both);
+        let _ = answers.shutdown(Shutdown::Both);
+    });
+    port
+}
+
 fn relay(mut client: TcpStream, mut server: TcpStream, at: usize, mischief: Mischief) {
     let (mut seen, mut chunk) = (0, [0; 16 * 1024]);
     // pgtune sends a statement in one piece and waits for its answer.

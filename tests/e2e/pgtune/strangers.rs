@@ -1,6 +1,7 @@
 //! Servers that are none, or will not let us in; and that no password is ever shown.
 
 use super::*;
+use sluice_check::Rng;
 use sluice_tests::account::Account;
 use sluice_tests::postgres::Options;
 use std::fs;
@@ -51,6 +52,29 @@ fn what_is_no_postgresql() {
         }
     }
     assert_eq!(diff("host=/nonexistent user=u").code, 75);
+}
+
+/// Wherever the server goes away, it is an error that may pass, and nothing is printed but what is whole.
+#[test]
+fn a_server_that_goes_away_anywhere() {
+    let postgres = Postgres::start();
+    let mut rng = Rng::new(3);
+    let everywhere = (0..500).step_by(9).chain((0..40).map(|_| rng.between(500, 60_000)));
+    let mut lost = 0;
+    for after in everywhere {
+        let port = relay::cut(&postgres, after as u64);
+        let dsn = format!("host=127.0.0.1 port={port} user=postgres dbname=postgres sslmode=disable");
+        let found = tune_as(&dsn, &["--diff", "live"]);
+        match found.code {
+            75 => {
+                assert_eq!(found.out, "", "{after}: {found:?}");
+                lost += 1;
+            }
+            // All was said before.
+            _ => assert!(found.code == 1 && found.out.contains("\nshared_buffers "), "{after}: {found:?}"),
+        }
+    }
+    assert!(lost >= 56, "in a login at least");
 }
 
 /// Copies a file of lib/unix's test certificates to where a server may read it.
