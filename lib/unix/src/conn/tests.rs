@@ -469,7 +469,10 @@ fn a_reset_that_a_write_met_is_no_end() {
     assert!(bench.conn.send_bytes(&mut bench.pool, b"x").is_err());
     let mut scratch = [0; 8];
     let read = bench.read(&mut scratch);
-    assert!(matches!(read, Read::Failed(ref error) if error.kind() == io::ErrorKind::ConnectionReset), "{read:?}");
+    assert!(
+        matches!(read, Read::Failed(ref error) if error.kind() == io::ErrorKind::ConnectionReset),
+        "{read:?}"
+    );
 }
 
 #[test]
@@ -485,4 +488,17 @@ fn an_end_before_a_reset_is_an_end() {
     let mut scratch = [0; 8];
     assert!(matches!(bench.read(&mut scratch), Read::Data(3, _)));
     assert!(matches!(bench.read(&mut scratch), Read::Eof));
+}
+
+#[test]
+fn more_slices_than_one_call_takes_all_leave() {
+    let (mut bench, mut far) = Bench::tcp();
+    let bytes: Vec<u8> = (0..SLICES_MAX * 2 + 1).map(|at| at as u8).collect();
+    for count in [SLICES_MAX, SLICES_MAX + 1, bytes.len()] {
+        let slices: Vec<IoSlice<'_>> = bytes[..count].chunks(1).map(IoSlice::new).collect();
+        assert_eq!(bench.conn.send(&mut bench.pool, &slices).unwrap(), Sent::All);
+        let mut got = vec![0; count];
+        io::Read::read_exact(&mut far, &mut got).unwrap();
+        assert_eq!(got, bytes[..count]);
+    }
 }
