@@ -105,7 +105,7 @@ impl Limiter {
             (!self.make_room(&entry, now)).then_some(Code::QueueFull)
         };
         if let Some(code) = code {
-            return Admission::Refuse(self.refusal(at, code, expected.longest(), permitted, now));
+            return Admission::Refuse(self.refusal(&entry, code, expected.longest(), permitted, now));
         }
         let (class, key, until) = (entry.class, entry.key, entry.deadline);
         let waits_for = if self.service_is_busy(at, now) { WaitsFor::Service } else { WaitsFor::Clock };
@@ -153,7 +153,7 @@ impl Limiter {
         let at = usize::from(entry.route.0);
         let expected = self.expected(entry, now).longest();
         let permitted = self.routes[at].permitted_wait(entry.patience);
-        let refusal = self.refusal(at, code, expected, permitted, now);
+        let refusal = self.refusal(entry, code, expected, permitted, now);
         self.tell(now);
         Admission::Refuse(refusal)
     }

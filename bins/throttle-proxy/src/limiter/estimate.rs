@@ -67,20 +67,23 @@ impl Limiter {
         ))
     }
 
-    /// A refusal of a request of the route, to be counted and told.
+    /// A refusal of a request, to be counted and told.
     pub(super) fn refusal(
         &mut self,
-        at: usize,
+        entry: &Entry,
         code: Code,
         expected: Duration,
         permitted: Duration,
         now: Instant,
     ) -> Refusal {
+        let at = usize::from(entry.route.0);
         self.routes[at].saturation.refused(code, now);
         let policy = &self.routes[at].policy;
         let least = policy.retry_after_min.max(policy.retry_delay).max(self.pressure.retry_after());
         let retry_after = expected.saturating_sub(permitted).max(least).min(RETRY_AFTER_MAX);
-        Refusal { code, retry_after: Some(retry_after), fields: Vec::new() }
+        let mut fields = Vec::new();
+        self.ratelimit_fields(entry, now, &mut fields);
+        Refusal { code, retry_after: Some(retry_after), fields }
     }
 }
 

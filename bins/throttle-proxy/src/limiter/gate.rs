@@ -68,7 +68,9 @@ impl Gate for Limiter {
     }
 
     fn response_fields(&self, ticket: Ticket, now: Instant, out: &mut Vec<u8>) {
-        self.ratelimit_fields(ticket, now, out);
+        if let Some(entry) = self.entry(ticket) {
+            self.ratelimit_fields(entry, now, out);
+        }
     }
 
     fn expose(&self, out: &mut Exposition<'_>, now: Instant) {

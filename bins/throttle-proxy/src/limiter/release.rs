@@ -71,7 +71,7 @@ impl Limiter {
         let position = self.routes[at].queue.len() + 1;
         let expected = self.shared_wait(at, position, now);
         let permitted = self.routes[at].permitted_wait(entry.patience);
-        let refusal = self.refusal(at, code, expected, permitted, now);
+        let refusal = self.refusal(&entry, code, expected, permitted, now);
         self.effects.push_back(Effect::Expire(ticket, entry.asker, refusal));
     }
 

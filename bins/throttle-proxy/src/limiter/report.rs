@@ -4,12 +4,13 @@ use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use sluice_gateway::gate::{Effect, Event, Field, RouteId, Ticket};
+use sluice_gateway::gate::{Effect, Event, Field, RouteId};
 use sluice_gateway::metrics::{Exposition, Metric, MetricKind};
 use sluice_unix::log::Level;
 use sluice_wire::control::Row;
 
 use super::Limiter;
+use super::entry::Entry;
 use super::policy::RateLimitHeaders;
 use super::pressure::{Change, PoolState};
 use super::saturation::Telling;
@@ -235,10 +236,9 @@ impl Limiter {
 
     /// `RateLimit-Policy` and `RateLimit` of the route and of the request's own keys, as
     /// draft-ietf-httpapi-ratelimit-headers-11 writes them.
-    pub(super) fn ratelimit_fields(&self, ticket: Ticket, now: Instant, out: &mut Vec<u8>) {
-        let Some(entry) = self.entry(ticket) else { return };
+    pub(super) fn ratelimit_fields(&self, entry: &Entry, now: Instant, out: &mut Vec<u8>) {
         let route = &self.routes[usize::from(entry.route.0)];
-        if route.policy.ratelimit_headers == RateLimitHeaders::Off || route.policy.rate.is_unlimited() {
+        if route.policy.ratelimit_headers == RateLimitHeaders::Off {
             return;
         }
         let shared = (route.policy.name.as_str(), route.policy.rate, route.meter.used(now));
@@ -248,15 +248,18 @@ impl Limiter {
             (self.policy.limits[place].name.as_str(), limit.rate(), limit.used(*key, now))
         });
         let (mut policies, mut states) = (String::new(), String::new());
-        for (name, rate, used) in std::iter::once(shared).chain(own) {
+        let limited = std::iter::once(shared).chain(own).filter(|(_, rate, _)| !rate.is_unlimited());
+        for (name, rate, used) in limited {
             let lead = if policies.is_empty() { "" } else { ", " };
             let window_s = rate.window.as_secs_f64().ceil();
             let left = (rate.events as usize).saturating_sub(used);
             policies.push_str(&format!("{lead}\"{name}\";q={};w={window_s}", rate.events));
             states.push_str(&format!("{lead}\"{name}\";r={left};t={window_s}"));
         }
-        // Writing to a Vec cannot fail.
-        let _ = write!(out, "RateLimit-Policy: {policies}\r\nRateLimit: {states}\r\n");
+        if !policies.is_empty() {
+            // Writing to a Vec cannot fail.
+            let _ = write!(out, "RateLimit-Policy: {policies}\r\nRateLimit: {states}\r\n");
+        }
     }
 }
 

@@ -499,4 +499,14 @@ fn responses_tell_what_is_left_if_asked_to() {
     let expected = "RateLimit-Policy: \"default\";q=100;w=1, \"client\";q=10;w=60\r\n\
                     RateLimit: \"default\";r=98;t=1, \"client\";r=9;t=60\r\n";
     assert_eq!(String::from_utf8(fields).unwrap(), expected);
+    (0..9).for_each(|_| {
+        bench.pass(from(2));
+    });
+    let refused = String::from_utf8(bench.refuse(from(2)).fields).unwrap();
+    assert!(refused.ends_with("RateLimit: \"default\";r=89;t=1, \"client\";r=0;t=60\r\n"), "{refused}");
+    bench.limiter.policy.routes[0].rate = Rate::new(0, ms(1000));
+    let policy = bench.limiter.policy.clone();
+    bench.limiter.set_policy(policy, bench.now);
+    let refused = String::from_utf8(bench.refuse(from(2)).fields).unwrap();
+    assert!(refused.starts_with("RateLimit-Policy: \"client\";q=10;w=60\r\n"), "{refused}");
 }
