@@ -38,7 +38,7 @@ test-majors:  ## boot PostgreSQL 12 to 18 on what pgtune prints (fetches 400 MB 
 check:  ## format, lints, tests, man pages, dependency policy: a line a stage
 	@scripts/check
 
-bench:  ## compare with what people use instead, on this machine; BENCH=pooler, http or tuning: one of them
+bench:  ## compare with what people use instead, on this machine; BENCH=pooler, http, overload or tuning: one of them
 	@scripts/bench $(BENCH)
 
 fuzz:  ## run each fuzz target for FUZZ_SECONDS (needs cargo-fuzz)

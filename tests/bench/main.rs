@@ -10,6 +10,7 @@
 )]
 
 mod http;
+mod overload;
 mod pooler;
 mod tuning;
 
@@ -36,25 +37,36 @@ impl Choice {
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments == [overload::api::COMMAND] {
+        raise_descriptors();
+        return overload::api::serve();
+    }
     let [programs, pgbouncer, results, groups @ ..] = arguments.as_slice() else {
         eprintln!("usage: bench PROGRAMS PGBOUNCER RESULTS.json GROUP...");
         std::process::exit(2);
     };
-    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
+    let descriptors = raise_descriptors();
     let rows = std::env::var("SLUICE_ROWS").ok();
     let rows = rows.map(|rows| rows.split(',').map(str::to_owned).collect());
-    let choice = Choice { rows, descriptors: hard };
+    let choice = Choice { rows, descriptors };
     for group in groups {
         let figures = match group.as_str() {
             "pooler" => pooler::run(&format!("{programs}/poolerd"), pgbouncer, &choice),
             "http" => http::run(&format!("{programs}/throttle-proxy"), &choice),
+            "overload" => overload::run(&format!("{programs}/throttle-proxy"), &choice),
             "tuning" => tuning::run(&format!("{programs}/pgtune"), &choice),
             other => panic!("no group of benchmarks is called {other}"),
         };
         keep(results, group, figures);
     }
     println!("as JSON: {results}");
+}
+
+/// As many descriptors as the system lets this process have.
+fn raise_descriptors() -> u64 {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
+    hard
 }
 
 /// Puts a group's figures into the results file, beside those of other groups.

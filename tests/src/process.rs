@@ -29,6 +29,11 @@ pub struct CpuTime {
 }
 
 impl CpuTime {
+    /// All of it.
+    pub fn total(self) -> Duration {
+        self.total
+    }
+
     /// What was spent since an earlier reading, in user space and in the kernel: the exact sum, split as the ticks are.
     pub fn since(self, earlier: CpuTime) -> (Duration, Duration) {
         let total = self.total.saturating_sub(earlier.total);

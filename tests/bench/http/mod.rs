@@ -2,6 +2,7 @@
 //! each. The origin is another nginx, wrk is the load. "direct" is the origin itself: what the others add is counted from
 //! there.
 
+mod flat;
 mod idle;
 mod report;
 mod servers;
@@ -58,6 +59,9 @@ pub(crate) fn run(throttle_proxy: &str, choice: &Choice) -> Value {
             eprintln!("growth of {}", server.name);
             report.add_growth(&server.name, growth(server));
         }
+    }
+    if choice.has("flat") {
+        report.add_flat(flat::measure(throttle_proxy, &site));
     }
     if choice.has("idle") {
         for kind in &kinds {

@@ -49,11 +49,18 @@ pub(crate) struct Report {
     samples: BTreeMap<(&'static str, String), Vec<Sample>>,
     growth: BTreeMap<String, (u64, i64)>,
     idle: BTreeMap<String, Idle>,
+    flat: Vec<(&'static str, i64)>,
 }
 
 impl Report {
     pub(crate) fn new(names: Vec<String>) -> Report {
-        Report { names, samples: BTreeMap::new(), growth: BTreeMap::new(), idle: BTreeMap::new() }
+        Report {
+            names,
+            samples: BTreeMap::new(),
+            growth: BTreeMap::new(),
+            idle: BTreeMap::new(),
+            flat: Vec::new(),
+        }
     }
 
     pub(crate) fn add(&mut self, row: &'static str, name: &str, sample: Sample) {
@@ -66,6 +73,10 @@ impl Report {
 
     pub(crate) fn add_idle(&mut self, name: &str, idle: Idle) {
         self.idle.insert(name.to_owned(), idle);
+    }
+
+    pub(crate) fn add_flat(&mut self, flat: Vec<(&'static str, i64)>) {
+        self.flat = flat;
     }
 
     /// Ratios are ours over HAProxy's; below 1 is better, but for requests a second. Added times are counted from the
@@ -121,6 +132,9 @@ impl Report {
         for (name, (requests, bytes)) in &self.growth {
             let _ = writeln!(out, "{requests} more requests grew {name} by {bytes} bytes");
         }
+        for (load, bytes) in &self.flat {
+            let _ = writeln!(out, "{load} grew throttle-proxy by {bytes} bytes at most");
+        }
         for (name, idle) in &self.idle {
             let _ = writeln!(
                 out,
@@ -159,7 +173,9 @@ impl Report {
                 (name.clone(), facts)
             })
             .collect();
-        json!({ "rows": rows, "growth": growth, "idle": idle })
+        let flat: Map<String, Value> =
+            self.flat.iter().map(|(load, bytes)| ((*load).to_owned(), json!(bytes))).collect();
+        json!({ "rows": rows, "growth": growth, "idle": idle, "flat": flat })
     }
 
     /// Ours over HAProxy's: processor time a request, requests a second.

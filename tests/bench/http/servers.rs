@@ -78,16 +78,35 @@ impl Server {
                 (version("nginx", "-v"), process)
             }
             Kind::Haproxy => (version("haproxy", "-v"), haproxy(site, directory.path(), port)),
-            Kind::Throttle(program) => {
-                ("throttle-proxy".to_owned(), throttle(site, directory.path(), program, port))
-            }
+            Kind::Throttle(program) => (
+                "throttle-proxy".to_owned(),
+                throttle(site, directory.path(), program, port, site.origin, &[]),
+            ),
         };
         Server { name, port, process, _directory: directory }
+    }
+
+    /// throttle-proxy before another origin, with settings beside the usual ones.
+    pub(crate) fn throttle(program: &str, site: &Site, origin: u16, settings: &[&str]) -> Server {
+        let (directory, port) = (site.account.directory(), port::free());
+        let process = throttle(site, directory.path(), program, port, origin, settings);
+        Server { name: "throttle-proxy".to_owned(), port, process, _directory: directory }
     }
 
     /// As `Process::cpu_time`.
     pub(crate) fn cpu_time(&self) -> CpuTime {
         self.process.cpu_time()
+    }
+
+    /// As `Process::peak_bytes`.
+    pub(crate) fn peak_bytes(&self) -> u64 {
+        self.process.peak_bytes()
+    }
+
+    /// Counts the peak from now on: proc_pid_clear_refs(5).
+    pub(crate) fn forget_peak(&self) -> u64 {
+        std::fs::write(format!("/proc/{}/clear_refs", self.process.pid()), "5").unwrap();
+        self.process.peak_bytes()
     }
 
     /// As `Process::resident_bytes`.
@@ -131,11 +150,18 @@ fn haproxy(site: &Site, directory: &Path, port: u16) -> Process {
 }
 
 /// Without limits, so that forwarding is what is measured.
-fn throttle(site: &Site, directory: &Path, program: &str, port: u16) -> Process {
+fn throttle(
+    site: &Site,
+    directory: &Path,
+    program: &str,
+    port: u16,
+    origin: u16,
+    settings: &[&str],
+) -> Process {
     let program = site.account.reachable(&std::fs::canonicalize(program).unwrap(), directory);
     let mut command = site.account.command(program, "KILL");
     command.args(["--listen", &format!("127.0.0.1:{port}"), "--listen-backlog", "4096"]);
-    command.args(["--origin", &format!("http://127.0.0.1:{}", site.origin), "--origin-conns-max", "1000"]);
+    command.args(["--origin", &format!("http://127.0.0.1:{origin}"), "--origin-conns-max", "1000"]);
     command.args([
         "--max-requests",
         "0",
@@ -145,7 +171,7 @@ fn throttle(site: &Site, directory: &Path, program: &str, port: u16) -> Process 
         &site.connections.to_string(),
     ]);
     command.args(["--requests-per-conn", "0", "--keepalive-ms", "600000", "--access-log", "off"]);
-    command.arg("--control-socket").arg(directory.join("control.sock"));
+    command.arg("--control-socket").arg(directory.join("control.sock")).args(settings);
     started(command, "throttle-proxy", port)
 }
 
