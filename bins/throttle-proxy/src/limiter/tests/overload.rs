@@ -34,12 +34,15 @@ enum Event {
     Limiter,
 }
 
-/// Whether the limiter is there.
+/// Whether the limiter is there, and its rate.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Gateway {
     None,
-    Throttle,
+    Throttle(Rate),
 }
+
+/// The capacity, as a rate over a long and a short time.
+const RATES: [Rate; 2] = [Rate::new(7500, Duration::from_secs(30)), Rate::new(250, Duration::from_secs(1))];
 
 /// Users a second, as a share of capacity, until when.
 type Load = &'static [(u64, f64)];
@@ -67,18 +70,18 @@ struct Sums {
     good: Vec<u32>,
     completions: u32,
     wasted: u32,
-    arrivals: u32,
+    /// When requests came to the API.
+    arrivals: Vec<Instant>,
 }
 
 impl World {
     fn run(gateway: Gateway, load: Load, seed: u64) -> Self {
-        let bench = (gateway == Gateway::Throttle).then(|| {
-            Bench::with(|route| {
-                // Limits are the capacity.
-                route.rate = Rate::new(7500, ms(30_000));
-                route.max_in_flight = SLOTS as u32;
-            })
-        });
+        let bench = match gateway {
+            Gateway::None => None,
+            Gateway::Throttle(rate) => Some(Bench::with(|route| {
+                (route.rate, route.max_in_flight) = (rate, SLOTS as u32);
+            })),
+        };
         let start = bench.as_ref().map_or_else(start, |bench| bench.start);
         let mut world = Self {
             rng: Rng::new(seed),
@@ -99,6 +102,13 @@ impl World {
             world.now = at;
             world.on(event);
             world.read_limiter();
+            if let Some(bench) = &world.bench {
+                assert!(bench.limiter.in_flight() as usize <= SLOTS);
+            }
+        }
+        if let Gateway::Throttle(rate) = gateway {
+            let (log, events) = (&world.sums.arrivals, rate.events as usize);
+            assert!(log.windows(events + 1).all(|window| window[events] - window[0] >= rate.window));
         }
         world
     }
@@ -179,7 +189,7 @@ impl World {
 
     /// A request reaches the API.
     fn arrive(&mut self, user: u32, attempt: u32) {
-        self.sums.arrivals += 1;
+        self.sums.arrivals.push(self.now);
         if self.busy < SLOTS {
             self.busy += 1;
             self.at(self.now + SERVICE, Event::Served(user, attempt));
@@ -250,7 +260,7 @@ impl World {
     }
 
     fn amplification(&self) -> f64 {
-        f64::from(self.sums.arrivals) / f64::from(self.users)
+        self.sums.arrivals.len() as f64 / f64::from(self.users)
     }
 }
 
@@ -260,28 +270,31 @@ fn goodput_holds_under_any_load() {
     for (seed, load) in LOADS.into_iter().enumerate() {
         let share = load[0].1;
         let bare = World::run(Gateway::None, load, seed as u64);
-        let world = World::run(Gateway::Throttle, load, seed as u64);
-        let (good, bare_good) = (world.goodput(10..30), bare.goodput(20..30));
-        eprintln!(
-            "{share} x capacity: goodput {good:.2} (alone {bare_good:.2}), wasted {:.3} ({:.3}), amplification {:.2} ({:.2})",
-            world.wasted(),
-            bare.wasted(),
-            world.amplification(),
-            bare.amplification(),
-        );
-        assert!(good >= if share < 1.0 { 0.95 * share } else { 0.8 }, "{share}: goodput {good}");
-        assert!(world.wasted() <= 0.05, "{share}: wasted {}", world.wasted());
-        assert!(world.amplification() <= 1.1, "{share}: amplification {}", world.amplification());
+        let bare_good = bare.goodput(20..30);
+        for rate in RATES {
+            let world = World::run(Gateway::Throttle(rate), load, seed as u64);
+            let good = world.goodput(10..30);
+            eprintln!(
+                "{share} x capacity: goodput {good:.2} (alone {bare_good:.2}), wasted {:.3} ({:.3}), amplification {:.2} ({:.2})",
+                world.wasted(),
+                bare.wasted(),
+                world.amplification(),
+                bare.amplification(),
+            );
+            assert!(good >= if share < 1.0 { 0.95 * share } else { 0.8 }, "{share}: goodput {good}");
+            assert!(world.wasted() <= 0.05, "{share}: wasted {}", world.wasted());
+            assert!(world.amplification() <= 1.1, "{share}: amplification {}", world.amplification());
+            let limiter = &world.bench.as_ref().unwrap().limiter;
+            assert_eq!((limiter.queued(), limiter.in_flight()), (0, 0));
+        }
         assert!(share <= 1.0 || bare_good < 0.2, "{share}: without a limiter it collapses, {bare_good}");
-        let limiter = &world.bench.as_ref().unwrap().limiter;
-        assert_eq!((limiter.queued(), limiter.in_flight()), (0, 0));
     }
 }
 
 #[test]
 fn it_recovers_within_ten_seconds_of_a_peak() {
     const STEP: Load = &[(30, 0.5), (90, 3.0), (150, 0.5)];
-    let world = World::run(Gateway::Throttle, STEP, 1);
+    let world = World::run(Gateway::Throttle(RATES[0]), STEP, 1);
     let bare = World::run(Gateway::None, STEP, 1);
     // Who was refused at the peak comes back for a while: the offered load is at least half the capacity.
     let recovered = |world: &World| (90..145).find(|second| world.goodput(*second..second + 5) >= 0.95 * 0.5);
