@@ -23,7 +23,7 @@ use crate::machine::Incoming;
 use super::class;
 
 /// Where a connection is on its way in.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Header,
     Handshake,
@@ -34,6 +34,8 @@ struct Entry {
     conn: Conn,
     incoming: Incoming,
     stage: Stage,
+    /// The end of its stage's time.
+    until: Instant,
     acceptor: Option<Acceptor>,
 }
 
@@ -102,7 +104,7 @@ impl Entering {
         let header = how.config.settings.proxy_protocol;
         let settings = &how.config.settings;
         let until = how.now + if header { settings.header_ms } else { settings.tls_handshake_ms };
-        let key = self.entries.insert(Entry { conn, incoming, stage: Stage::Header, acceptor });
+        let key = self.entries.insert(Entry { conn, incoming, stage: Stage::Header, until, acceptor });
         let Some(entry) = self.entries.get_mut(key) else { return Entered::Waiting };
         if let Err(error) = entry.conn.register(how.poller, Token::new(class::ENTER, key)) {
             self.entries.remove(key);
@@ -131,6 +133,10 @@ impl Entering {
     /// Closes one whose time is over. Call until `None`.
     pub(super) fn expire(&mut self, now: Instant, bufs: &mut BufPool) -> Option<Fault> {
         while let Some(key) = self.timers.expired(now) {
+            // Its header has come since, and it has time for a handshake.
+            if self.entries.get(key).is_some_and(|entry| entry.until > now) {
+                continue;
+            }
             if let Some(entry) = self.entries.remove(key) {
                 entry.conn.close(bufs);
                 return Some(match entry.stage {
@@ -150,8 +156,13 @@ impl Entering {
 
     fn go_on(&mut self, key: Key, how: Way<'_>) -> Entered {
         let Some(entry) = self.entries.get_mut(key) else { return Entered::Waiting };
+        let before = entry.stage;
         let outcome = entry.step(how.config, how.bufs, how.scratch);
         if outcome == Ok(false) {
+            if entry.stage != before {
+                entry.until = how.now + how.config.settings.tls_handshake_ms;
+                self.timers.schedule(entry.until, key);
+            }
             return Entered::Waiting;
         }
         let Some(Entry { conn, incoming, .. }) = self.entries.remove(key) else { return Entered::Waiting };
@@ -244,3 +255,6 @@ impl Entry {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
