@@ -4,28 +4,30 @@ use std::fmt::Write as _;
 
 use super::{Completed, Ctl, Offered, Program, Values};
 
+/// Offers files and a word. A function, because colons are not for actions of `_arguments`.
+const FILE_OR: &str = "FUNCTION_file_or() { _alternative 'files:file:_files' \"words:word:($1)\" }\n";
+
 pub(super) fn script(program: &Program) -> String {
     let function = program.function();
-    let mut text = format!("#compdef {}\n", program.name);
+    let mut text = format!("#compdef {}\n{}", program.name, FILE_OR.replace("FUNCTION", &function));
     if let Some(ctl) = &program.ctl {
         text.push_str(&commands(&function, ctl));
     }
     let _ = writeln!(text, "{function}() {{");
     if let Some(ctl) = &program.ctl {
         text.push_str("    if (( CURRENT > 2 )) && [[ $words[2] == ctl ]]; then\n        _arguments -s \\\n");
-        text.push_str(&flags(&ctl.flags, "            "));
+        text.push_str(&flags(&function, &ctl.flags, "            "));
         let _ = writeln!(text, "            '1: :' '*:command:{function}_ctl'\n        return\n    fi");
     }
     text.push_str("    _arguments -s \\\n");
-    text.push_str(&flags(&program.flags, "        "));
-    text.push_str(match (&program.ctl, program.operand) {
-        (Some(_), Values::Files) => {
-            "        '1:file: _alternative \"files:file:_files\" \"commands:command:(ctl)\"'\n"
-        }
-        (Some(_), _) => "        '1:command:(ctl)'\n",
-        (None, Values::Files) => "        '*:file:_files'\n",
-        (None, _) => "        && return\n",
-    });
+    text.push_str(&flags(&function, &program.flags, "        "));
+    let operand = match (&program.ctl, program.operand) {
+        (Some(_), Values::Files) => format!("'1:file: {function}_file_or ctl'"),
+        (Some(_), _) => "'1:command:(ctl)'".to_owned(),
+        (None, Values::Files) => "'*:file:_files'".to_owned(),
+        (None, _) => "&& return".to_owned(),
+    };
+    let _ = writeln!(text, "        {operand}");
     let _ = write!(
         text,
         "}}\nif [[ $funcstack[1] == {function} ]]; then\n    {function} \"$@\"\nelse\n    compdef {function} {}\nfi\n",
@@ -67,7 +69,7 @@ fn commands(function: &str, ctl: &Ctl) -> String {
 }
 
 /// A line of `_arguments` for each spelling of each flag.
-fn flags(flags: &[Completed], indent: &str) -> String {
+fn flags(function: &str, flags: &[Completed], indent: &str) -> String {
     let mut text = String::new();
     for flag in flags {
         let doc = flag.doc.replace('[', "\\[").replace(']', "\\]");
@@ -78,7 +80,7 @@ fn flags(flags: &[Completed], indent: &str) -> String {
                 Values::List(words) => format!("_values -s , {} {}", value.to_lowercase(), words.join(" ")),
                 Values::Files => "_files".to_owned(),
                 Values::FilesOr(word) => {
-                    format!(" _alternative \"files:file:_files\" \"words:word:({word})\"")
+                    format!(" {function}_file_or {word}")
                 }
                 Values::Directories => "_files -/".to_owned(),
                 Values::Users => "_users".to_owned(),
