@@ -24,6 +24,7 @@ mod keys;
 mod lifecycle;
 mod log;
 mod names;
+mod opening;
 mod outstanding;
 mod pool;
 mod prepared;
