@@ -6,7 +6,9 @@
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use sluice_tests::account::Account;
+use sluice_tests::port;
 use sluice_tests::proxy::Proxy;
+use sluice_tests::tls::readable;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -123,6 +125,35 @@ fn curl() {
     assert!(curl(&["--raw"], "/numbers").ends_with("\r\n0\r\nX-Count: 200\r\n\r\n"));
     assert_eq!(curl(&["-o", "/dev/null", "-w", "%{http_code}"], "/few"), "200");
     assert_eq!(curl(&["-o", "/dev/null", "-w", "%{http_code}"], "/few"), "503");
+}
+
+#[test]
+fn curl_with_a_client_certificate() {
+    let site = Site::start();
+    let files = readable(&["a.pem", "a.key", "b.pem", "b.key", "stranger.pem", "stranger.key", "ca.pem"]);
+    let at = |name: &str| files.path().join(name).display().to_string();
+    let (cert, key, ca) = (at("a.pem"), at("a.key"), at("ca.pem"));
+    let secure = port::free();
+    let lines = format!(
+        "origin = http://127.0.0.1:{}\nlisten = tls:127.0.0.1:{secure}\ntls_cert_file = {cert}\ntls_key_file = {key}\n\
+         tls_client_ca = {ca}\n{LIMITS}",
+        site.port
+    );
+    let proxy = Proxy::start("throttle-proxy", &lines);
+    let curl = |identity: Option<&str>| {
+        let mut command = command("curl");
+        command.args(["-sS", "--max-time", "30", "--cacert", &ca]);
+        if let Some(name) = identity {
+            command.args(["--cert", &at(&format!("{name}.pem")), "--key", &at(&format!("{name}.key"))]);
+        }
+        command.arg(format!("https://127.0.0.1:{secure}/api"));
+        command
+    };
+    assert_eq!(run(curl(Some("b"))), "GET /api");
+    for identity in [None, Some("stranger")] {
+        assert!(!curl(identity).output().unwrap().status.success(), "{identity:?}");
+    }
+    assert_eq!(proxy.metric("http_bad_requests_total{reason=\"client_certificate\"}"), 2.0);
 }
 
 #[test]

@@ -144,6 +144,8 @@ macro_rules! common_settings {
                 "Certificate chains for tls: listeners, PEM; the one whose name the client asks for is shown, else the first.";
             tls_key_file: Vec<String>, Kind::List, "", Yes, Yes, [],
                 "Private keys of the chains in tls_cert_file, in the same order.";
+            tls_client_ca: Option<String>, Kind::Text, "", Yes, Yes, [],
+                "Certificates that those of clients of tls: listeners must lead to, PEM; empty asks for none.";
             origin_tls_ca: Option<String>, Kind::Text, "", Yes, Yes, [],
                 "Certificates that those of https origins must lead to, PEM.";
             trusted_peers: Vec<String>, Kind::List, "", Yes, Yes, [],

@@ -276,7 +276,8 @@ mod tests {
             let (stream, _) = listener.accept().unwrap();
             stream.set_nonblocking(true).unwrap();
             let (chain, key) = (file("a.pem"), file("a.key"));
-            let acceptor = Acceptor::new(&[Identity { chain: &chain, key: &key }], b"postgresql").unwrap();
+            let acceptor =
+                Acceptor::new(&[Identity { chain: &chain, key: &key }], None, b"postgresql").unwrap();
             let mut far = Blocking { stream: Stream::Tcp(stream), deadline: soon(), tls: None };
             let mut chunk = [0; 5000];
             if far.secure(acceptor.session().unwrap()).is_ok() {

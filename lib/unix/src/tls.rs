@@ -18,8 +18,10 @@ use rustls::client::{ClientConfig, UnbufferedClientConnection, VerifierBuilderEr
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{
     ClientHello, ParsedCertificate, ResolvesServerCert, ServerConfig, UnbufferedServerConnection,
+    WebPkiClientVerifier,
 };
 use rustls::sign::CertifiedKey;
 use rustls::{DigitallySignedStruct, RootCertStore, SignatureScheme};
@@ -117,11 +119,16 @@ pub struct Acceptor(Arc<ServerConfig>);
 
 impl Acceptor {
     /// Shows the identity whose certificate holds for the name the client asks for, else the first. `protocol` is
-    /// agreed on by ALPN; clients that offer only others are refused.
+    /// agreed on by ALPN; clients that offer only others are refused, and with a file `clients` those that show no
+    /// certificate that leads to one of its.
     ///
     /// # Errors
     /// [`SetupError`], also if there is no identity.
-    pub fn new(identities: &[Identity<'_>], protocol: &[u8]) -> Result<Self, SetupError> {
+    pub fn new(
+        identities: &[Identity<'_>],
+        clients: Option<&Path>,
+        protocol: &[u8],
+    ) -> Result<Self, SetupError> {
         let provider = Arc::new(ring::default_provider());
         let keys = identities
             .iter()
@@ -130,9 +137,14 @@ impl Acceptor {
         if keys.is_empty() {
             return Err(SetupError::NoCertificate(PathBuf::new()));
         }
+        let verifier = clients.map(|roots| client_verifier(roots, &provider)).transpose()?;
         let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         let builder = builder.map_err(|error| SetupError::Key(PathBuf::new(), error.to_string()))?;
-        let mut config = builder.with_no_client_auth().with_cert_resolver(Arc::new(ByName(keys)));
+        let builder = match verifier {
+            Some(verifier) => builder.with_client_cert_verifier(verifier),
+            None => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_cert_resolver(Arc::new(ByName(keys)));
         config.alpn_protocols = vec![protocol.to_vec()];
         Ok(Self(Arc::new(config)))
     }
@@ -318,6 +330,16 @@ fn certified(identity: &Identity<'_>, provider: &CryptoProvider) -> Result<Arc<C
     let unusable = |error: rustls::Error| SetupError::Key(identity.key.to_owned(), error.to_string());
     let certified = CertifiedKey::from_der(chain, key, provider).map_err(unusable)?;
     Ok(Arc::new(certified))
+}
+
+fn client_verifier(
+    roots: &Path,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, SetupError> {
+    let mut store = RootCertStore::empty();
+    store.add_parsable_certificates(certificates(roots)?);
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(store), Arc::clone(provider));
+    builder.build().map_err(|error| SetupError::Roots(error.to_string()))
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, SetupError> {

@@ -70,6 +70,11 @@ impl Fault {
         Self { reason: "tls_handshake", text: text.into() }
     }
 
+    /// Of the certificate it shows, or does not show, where one is asked for.
+    fn certificate(text: &str) -> Self {
+        Self { reason: "client_certificate", text: format!("the client's certificate: {text}") }
+    }
+
     /// Of the system.
     fn system(error: &std::io::Error) -> Self {
         Self { reason: "system", text: error.to_string() }
@@ -202,10 +207,11 @@ impl Entry {
         match self.conn.handshake() {
             Connect::Done => Ok(true),
             Connect::Pending => Ok(false),
-            Connect::Failed(error) => Err(Fault::handshake(match TlsError::of(&error) {
-                Some(error) => error.to_string(),
-                None => format!("TLS handshake: {error}"),
-            })),
+            Connect::Failed(error) => Err(match TlsError::of(&error) {
+                Some(TlsError::Certificate(text)) => Fault::certificate(text),
+                Some(error) => Fault::handshake(error.to_string()),
+                None => Fault::handshake(format!("TLS handshake: {error}")),
+            }),
         }
     }
 

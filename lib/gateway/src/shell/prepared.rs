@@ -21,6 +21,16 @@ pub struct Prepared {
     connector: Option<Connector>,
 }
 
+/// Text for the operator names the key that is wrong.
+fn acceptor(identities: &[Identity<'_>], clients: Option<&str>) -> Result<Acceptor, String> {
+    // Without the clients first: what fails only with them is theirs.
+    let acceptor =
+        Acceptor::new(identities, None, PROTOCOL).map_err(|error| format!("tls_cert_file: {error}"))?;
+    let Some(clients) = clients else { return Ok(acceptor) };
+    let acceptor = Acceptor::new(identities, Some(Path::new(clients)), PROTOCOL);
+    acceptor.map_err(|error| format!("tls_client_ca: {error}"))
+}
+
 impl Prepared {
     /// Reads certificates and keys. `rows` answer `show config`.
     ///
@@ -37,15 +47,16 @@ impl Prepared {
             .zip(keys)
             .map(|(chain, key)| Identity { chain: Path::new(chain), key: Path::new(key) })
             .collect();
+        if identities.is_empty() && settings.tls_client_ca.is_some() {
+            return Err("tls_client_ca is set, but tls_cert_file names no certificate".to_owned());
+        }
         let accepts = config.listen.iter().any(|listen| listen.security == Security::Tls);
         let acceptor = match identities.is_empty() {
             true if accepts => {
                 return Err("listen asks for TLS, but tls_cert_file names no certificate".to_owned());
             }
             true => None,
-            false => Some(
-                Acceptor::new(&identities, PROTOCOL).map_err(|error| format!("tls_cert_file: {error}"))?,
-            ),
+            false => Some(acceptor(&identities, settings.tls_client_ca.as_deref())?),
         };
         let connects = config.origins.iter().any(|origin| origin.security == Security::Tls);
         let roots = settings.origin_tls_ca.as_deref().map(Path::new);

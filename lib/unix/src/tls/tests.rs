@@ -14,10 +14,15 @@ fn file(name: &str) -> PathBuf {
 }
 
 fn acceptor(names: &[&str]) -> Acceptor {
+    accepting(names, None)
+}
+
+fn accepting(names: &[&str], clients: Option<&str>) -> Acceptor {
     let files: Vec<(PathBuf, PathBuf)> =
         names.iter().map(|name| (file(&format!("{name}.pem")), file(&format!("{name}.key")))).collect();
     let identities: Vec<Identity<'_>> = files.iter().map(|(chain, key)| Identity { chain, key }).collect();
-    Acceptor::new(&identities, b"http/1.1").unwrap()
+    let clients = clients.map(|name| file(&format!("{name}.pem")));
+    Acceptor::new(&identities, clients.as_deref(), b"http/1.1").unwrap()
 }
 
 fn connector(verify: Verify) -> Connector {
@@ -306,15 +311,53 @@ fn exchange(from: &mut Session, to: &mut Session, damage: Option<&mut sluice_che
     }
 }
 
+/// A connector that shows the certificate of `name`.
+fn showing(name: &str) -> Connector {
+    let Connector(config) = connector(Verify::Name);
+    let mut config = Arc::unwrap_or_clone(config);
+    let (chain, key) = (file(&format!("{name}.pem")), file(&format!("{name}.key")));
+    let identity = Identity { chain: &chain, key: &key };
+    let certified = certified(&identity, &ring::default_provider()).unwrap();
+    config.client_auth_cert_resolver = Arc::new(rustls::sign::SingleCertAndKey::from(certified));
+    Connector(Arc::new(config))
+}
+
+#[test]
+fn clients_have_to_show_a_certificate_where_it_is_asked_for() {
+    let asking = accepting(&["a"], Some("ca"));
+    let mut known = Pair::new(&asking, &showing("b"), "a.test");
+    let (client, server) = known.shake();
+    client.unwrap();
+    server.unwrap();
+    // Whoever signed itself or is a stranger's, and whoever shows none. The reason is theirs.
+    for connector in [showing("stranger"), showing("own"), connector(Verify::Name)] {
+        let mut pair = Pair::new(&asking, &connector, "a.test");
+        let (_, server) = pair.shake();
+        let error = server.unwrap_err();
+        assert!(matches!(TlsError::of(&error), Some(TlsError::Certificate(_))), "{error}");
+        assert!(!matches!(pair.client.read(&mut [0; 100]), Read::Data(..)));
+    }
+    // Where it is not asked for it does no harm.
+    let (client, server) = Pair::new(&acceptor(&["a"]), &showing("stranger"), "a.test").shake();
+    client.unwrap();
+    server.unwrap();
+}
+
 #[test]
 fn files_that_are_no_use_are_named() {
     let (chain, key, stranger) = (file("a.pem"), file("a.key"), file("stranger.key"));
     let missing = file("nonesuch.pem");
-    let new = |chain, key| Acceptor::new(&[Identity { chain, key }], b"http/1.1").unwrap_err().to_string();
+    let new =
+        |chain, key| Acceptor::new(&[Identity { chain, key }], None, b"http/1.1").unwrap_err().to_string();
     assert!(new(&missing, &key).contains("nonesuch.pem"));
     assert!(new(&key, &key).contains("holds no certificate"));
     assert!(new(&chain, &chain).contains("nothing of that kind"));
     assert!(new(&chain, &stranger).contains("cannot use the key"));
+    let requires = |roots: &Path| {
+        Acceptor::new(&[Identity { chain: &chain, key: &key }], Some(roots), b"http/1.1").map(|_| ())
+    };
+    assert!(requires(&missing).unwrap_err().to_string().contains("nonesuch.pem"));
+    assert!(requires(&key).unwrap_err().to_string().contains("holds no certificate"));
     assert!(Connector::new(Some(&key), Verify::Name, None).is_err());
     assert!(connector(Verify::Name).session("no name").is_err());
 }

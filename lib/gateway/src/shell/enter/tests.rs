@@ -36,7 +36,7 @@ impl Bench {
             poller: Poller::new().unwrap(),
             bufs: BufPool::new(1024, 4),
             scratch: vec![0; 4096],
-            acceptor: Acceptor::new(&[identity], b"http/1.1").unwrap(),
+            acceptor: Acceptor::new(&[identity], None, b"http/1.1").unwrap(),
             now: Instant::now(),
         }
     }
