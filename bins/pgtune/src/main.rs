@@ -7,7 +7,7 @@ use pgtune::config::{Action, ColorWhen, Request, USAGE};
 use pgtune::output::{self, Existing, OutputError};
 use pgtune::tune::{self, Plan};
 use pgtune::{facts, live, render};
-use sluice_cli::exit::Exit;
+use sluice_cli::exit::{Exit, print, say};
 use sluice_cli::help::synopsis;
 
 fn main() -> Exit {
@@ -15,13 +15,13 @@ fn main() -> Exit {
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
     match command(std::env::args_os().skip(1).collect::<Vec<_>>(), &environment) {
-        Ok(Command::Print(text)) => print(&text),
+        Ok(Command::Print(text)) => print("pgtune", &text),
         Ok(Command::Check(request)) => check(&request),
         Ok(Command::Run(request)) if request.action == Action::Tune => tune(&request),
         Ok(Command::Run(request)) => live::run(&request),
         Err(CommandError::Usage(text)) => {
-            eprintln!("pgtune: {text}");
-            eprint!("{}", synopsis(&USAGE));
+            say(&format_args!("pgtune: {text}"));
+            say(&synopsis(&USAGE).trim_end());
             Exit::Usage
         }
         Err(CommandError::Config(error)) => failed(&error, Exit::Usage),
@@ -29,22 +29,15 @@ fn main() -> Exit {
 }
 
 fn failed(error: &dyn std::fmt::Display, exit: Exit) -> Exit {
-    eprintln!("pgtune: {error}");
+    say(&format_args!("pgtune: {error}"));
     exit
-}
-
-fn print(text: &str) -> Exit {
-    match output::write_stdout(text.as_bytes()) {
-        Ok(()) => Exit::Done,
-        Err(error) => failed(&format_args!("could not write to standard output: {error}"), Exit::Temporary),
-    }
 }
 
 fn check(request: &Request) -> Exit {
     for remark in &request.remarks {
-        eprintln!("pgtune: warning: {remark}");
+        say(&format_args!("pgtune: warning: {remark}"));
     }
-    print("configuration OK\n")
+    print("pgtune", "configuration OK\n")
 }
 
 /// Prints a configuration.
@@ -71,10 +64,10 @@ fn warn(request: &Request, plan: &Plan) {
         return;
     }
     for remark in &request.remarks {
-        eprintln!("pgtune: warning: options: {remark}");
+        say(&format_args!("pgtune: warning: options: {remark}"));
     }
     for warning in &plan.warnings {
-        eprintln!("pgtune: warning: {warning}");
+        say(&format_args!("pgtune: warning: {warning}"));
     }
 }
 
@@ -89,7 +82,7 @@ fn write(request: &Request, plan: &Plan) -> Exit {
         if colored {
             text = render::dim_comments(&text);
         }
-        return print(&text);
+        return print("pgtune", &text);
     };
     let existing = if request.output.force { Existing::Replace } else { Existing::Keep };
     match output::write_file(path, text.as_bytes(), existing) {

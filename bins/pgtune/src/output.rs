@@ -1,4 +1,4 @@
-//! Where output goes: standard output, or a file that is there whole or not at all.
+//! A file of output, which is there whole or not at all.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
@@ -95,18 +95,6 @@ impl Drop for Temporary {
     fn drop(&mut self) {
         // After a rename there is nothing to remove.
         let _ = fs::remove_file(&self.0);
-    }
-}
-
-/// Writes to standard output. Whoever closes the pipe early has read enough.
-///
-/// # Errors
-/// Those of the write, a broken pipe excepted.
-pub fn write_stdout(bytes: &[u8]) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    match out.write_all(bytes).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written,
     }
 }
 

@@ -324,6 +324,25 @@ fn whoever_closes_the_pipe_has_read_enough() {
     assert_eq!(full.status.code(), Some(75));
 }
 
+/// Whoever does not hear warnings gets the configuration all the same, and the exit codes too.
+#[test]
+fn nobody_has_to_hear_what_it_says() {
+    let deaf = |arguments: &[&str], stderr: Stdio| program(arguments).stderr(stderr).output().unwrap();
+    let full = || Stdio::from(fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
+    let gone = || {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        Stdio::from(writer)
+    };
+    for stderr in [full, gone] {
+        let heard = run(&["--memory", "64MB", "--connections", "1000"]);
+        let printed = deaf(&["--memory", "64MB", "--connections", "1000"], stderr());
+        assert_eq!((printed.status.code(), printed.stdout), (Some(0), heard.out.into_bytes()));
+        assert_eq!(deaf(&["--frob"], stderr()).status.code(), Some(2));
+        assert_eq!(deaf(&["--diff", "/no/such"], stderr()).status.code(), Some(2));
+    }
+}
+
 #[test]
 fn colour_only_where_it_is_asked_for() {
     let arguments = ["--memory", "2GB", "-q", "--color"];

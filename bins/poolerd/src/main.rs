@@ -5,7 +5,7 @@ use poolerd::config::{Severity, Snapshot, load};
 use poolerd::core::Event;
 use poolerd::{ctl, daemon, logging};
 use sluice_cli::daemon::{Asked, Start};
-use sluice_cli::exit::{Exit, print};
+use sluice_cli::exit::{Exit, print, say};
 use sluice_unix::fault::Failure;
 use sluice_unix::log::{Level, Stderr};
 use sluice_unix::privs;
@@ -29,11 +29,11 @@ fn read(start: &Start) -> Result<Snapshot, Exit> {
 fn check(snapshot: &Snapshot) -> Exit {
     for warning in &snapshot.warnings {
         let level = if warning.severity == Severity::Error { "ERROR" } else { "WARNING" };
-        eprintln!("{level} {warning}");
+        say(&format_args!("{level} {warning}"));
     }
     let user = snapshot.global.user.as_deref().map_or(Ok(()), privs::check_user);
     if let Err(error) = &user {
-        eprintln!("ERROR user: {error}");
+        say(&format_args!("ERROR user: {error}"));
     }
     if user.is_err() || snapshot.broken_part().is_some() {
         return Exit::Usage;
@@ -43,7 +43,7 @@ fn check(snapshot: &Snapshot) -> Exit {
 
 fn run(start: Start, snapshot: Snapshot) -> Exit {
     if start.given.has(REBOOT) {
-        eprintln!("poolerd: --reboot has no effect yet");
+        say(&format_args!("poolerd: --reboot has no effect yet"));
     }
     match serve(start, snapshot) {
         Ok(()) => Exit::Done,

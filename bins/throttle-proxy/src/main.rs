@@ -1,7 +1,7 @@
 //! throttle-proxy: the command. Reads the command line and the configuration, then hands over to the library.
 
 use sluice_cli::daemon::{Asked, Start};
-use sluice_cli::exit::{Exit, print};
+use sluice_cli::exit::{Exit, print, say};
 use sluice_gateway::shell::Doors;
 use sluice_unix::fault::Failure;
 use sluice_unix::log::{Level, Stderr};
@@ -26,7 +26,7 @@ fn read(start: &Start) -> Result<Snapshot, Exit> {
 
 fn check(snapshot: &Snapshot) -> Exit {
     for warning in &snapshot.warnings {
-        eprintln!("throttle-proxy: warning: {warning}");
+        say(&format_args!("throttle-proxy: warning: {warning}"));
     }
     match daemon::prepare(snapshot) {
         Ok(_) => print(FACE.usage.program, "configuration OK\n"),

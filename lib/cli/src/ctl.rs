@@ -10,7 +10,7 @@ use std::io::{self, BufWriter, IsTerminal as _, Write};
 use serde_json::Value;
 use sluice_wire::control::{Answer, Reply, Request, Row};
 
-use crate::exit::Exit;
+use crate::exit::{Exit, say};
 use crate::flags::{Flag, Takes, Usage};
 use crate::help::{help, synopsis};
 use crate::settings::Table;
@@ -144,9 +144,9 @@ where
     let answers = match ask(&socket, &asked) {
         Ok(answers) => answers,
         Err(error) => {
-            eprintln!("{program}: cannot ask {socket}: {error}");
+            say(&format_args!("{program}: cannot ask {socket}: {error}"));
             if let Some(hint) = hint(face, &error) {
-                eprintln!("{program}: {hint}");
+                say(&format_args!("{program}: {hint}"));
             }
             return Exit::Temporary;
         }
@@ -174,7 +174,7 @@ fn hint(face: &Face, error: &io::Error) -> Option<String> {
 }
 
 fn wrong_usage(face: &Face, why: &str) -> Exit {
-    eprintln!("{}: {why}", face.usage.program);
+    say(&format_args!("{}: {why}", face.usage.program));
     eprint!("{}", synopsis(&face.usage));
     Exit::Usage
 }
@@ -208,7 +208,7 @@ fn show(
                 return written(program, sent).unwrap_or(Exit::Done);
             }
             (Some(Answer::Reply(Reply::Error(error))), _) => {
-                eprintln!("{program}: {error}");
+                say(&format_args!("{program}: {error}"));
                 let misspelt = ["invalid command", "unknown command", "bad arguments"];
                 let misspelt = misspelt.iter().any(|text| error.starts_with(text));
                 return if misspelt { Exit::Usage } else { Exit::No };
@@ -219,7 +219,7 @@ fn show(
 }
 
 fn lost(program: &str, why: &str) -> Exit {
-    eprintln!("{program}: no answer: {why}");
+    say(&format_args!("{program}: no answer: {why}"));
     Exit::Temporary
 }
 
@@ -229,7 +229,7 @@ fn written(program: &str, result: io::Result<()>) -> Option<Exit> {
         Ok(()) => None,
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Some(Exit::Done),
         Err(error) => {
-            eprintln!("{program}: could not write to standard output: {error}");
+            say(&format_args!("{program}: could not write to standard output: {error}"));
             Some(Exit::Temporary)
         }
     }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use crate::complete::{NoShell, Shell, complete};
 use crate::ctl;
-use crate::exit::{Exit, print};
+use crate::exit::{Exit, print, say};
 use crate::flags::{Flag, Given, Takes, Usage, UsageError};
 use crate::help::{help_with, synopsis};
 use crate::load::Overrides;
@@ -152,7 +152,7 @@ impl Face {
             Ok(Command::Run(start)) => Asked::Run(beaten(start)),
             Err(error) => {
                 let exit = self.refuse(&error);
-                eprint!("{}", synopsis(&self.usage));
+                say(&synopsis(&self.usage).trim_end());
                 Asked::Done(exit)
             }
         }
@@ -160,7 +160,7 @@ impl Face {
 
     /// Says what is wrong with what was asked for.
     pub fn refuse(&self, error: &dyn fmt::Display) -> Exit {
-        eprintln!("{}: {error}", self.usage.program);
+        say(&format_args!("{}: {error}", self.usage.program));
         Exit::Usage
     }
 

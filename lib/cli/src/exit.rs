@@ -1,5 +1,6 @@
-//! The exit codes every program of sluice shares.
+//! The exit codes every program of sluice shares, and how it speaks to people.
 
+use std::fmt::Display;
 use std::io::{self, Write as _};
 use std::process::{ExitCode, Termination};
 
@@ -45,11 +46,18 @@ impl Termination for Exit {
 pub fn print(program: &str, text: &str) -> Exit {
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            eprintln!("{program}: could not write to standard output: {error}");
+            say(&format_args!("{program}: could not write to standard output: {error}"));
             Exit::Temporary
         }
         _ => Exit::Done,
     }
+}
+
+/// Says something on standard error, on a line of its own. Where nobody listens (a full disk, a pipe that is closed)
+/// the program goes on: what it is doing may have to be brought to its end, and `eprintln!` would end it.
+pub fn say(text: &dyn Display) {
+    // There is nobody left to tell.
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 #[cfg(test)]

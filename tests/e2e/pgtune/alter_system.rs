@@ -146,6 +146,29 @@ fn killed_at_any_moment_the_undo_file_is_there_first() {
     assert!(changed > 0, "at least one was killed on its way");
 }
 
+/// Whoever has stopped listening (`pgtune ... 2>&1 | head -1`) finds the server changed, or taken back; never in between.
+#[test]
+fn nobody_has_to_listen() {
+    let postgres = Postgres::start();
+    let undo = TempDir::new().unwrap();
+    let (before, heard) = (auto_conf(&postgres), apply(&dsn(&postgres, "postgres"), &undo));
+    let changed = auto_conf(&postgres);
+    assert_eq!(tune(&postgres, &["--undo", heard.path("undo file: "), "--yes"]).code, 0);
+    let port = relay::before(&postgres, 5, Mischief::Spoil);
+    let spoilt = format!("host=127.0.0.1 port={port} user=postgres dbname=postgres");
+    for (dsn, code, after) in [(dsn(&postgres, "postgres"), 0, changed), (spoilt, 1, before)] {
+        let directory = undo.path().to_str().unwrap();
+        let arguments = ["--apply", "alter-system", "--yes", "--dsn", &dsn, "--undo-dir", directory];
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = command(&[&arguments, &FACTS[..]].concat());
+        let output = command.stdout(writer.try_clone().unwrap()).stderr(writer).output().unwrap();
+        assert_eq!((output.status.code(), auto_conf(&postgres)), (Some(code), after));
+        let last = heard.path("undo file: ");
+        assert_eq!(tune(&postgres, &["--undo", last, "--yes"]).code, 0);
+    }
+}
+
 /// A standby keeps what its primary needs, unless it is forced.
 #[test]
 fn a_standby_is_not_lowered() {

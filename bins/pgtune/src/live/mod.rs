@@ -19,12 +19,11 @@ pub mod value;
 use std::fmt::Display;
 use std::path::Path;
 
-use sluice_cli::exit::Exit;
+use sluice_cli::exit::{self, Exit, say};
 
 use crate::conf;
 use crate::config::{Action, Feature, Request};
 use crate::facts::{self, Facts, Place, ServerFacts};
-use crate::output;
 use crate::tune::{self, Plan};
 use current::Settings;
 use diff::{Difference, HEADS, State};
@@ -50,20 +49,20 @@ pub fn run(request: &Request) -> Exit {
 
 fn remarks(request: &Request) {
     for remark in request.remarks.iter().filter(|_| !request.output.quiet) {
-        eprintln!("pgtune: warning: options: {remark}");
+        say(&format_args!("pgtune: warning: options: {remark}"));
     }
 }
 
 /// Says why there is nothing more to do; its value is what the caller returns.
 fn failed(error: &dyn Display, exit: Exit) -> Exit {
-    eprintln!("pgtune: {error}");
+    say(&format_args!("pgtune: {error}"));
     exit
 }
 
 /// Says something that is no failure.
 fn note(request: &Request, text: &dyn Display) {
     if !request.output.quiet {
-        eprintln!("pgtune: {text}");
+        say(&format_args!("pgtune: {text}"));
     }
 }
 
@@ -72,11 +71,12 @@ fn lost(doing: &str, fault: &Fault) -> Exit {
     failed(&format_args!("{doing}: {fault}"), fault.exit())
 }
 
-/// Writes to standard output, whose reader may have read enough.
+/// Prints to standard output, whose reader may have read enough.
 fn print(text: &str) -> Result<(), Exit> {
-    output::write_stdout(text.as_bytes()).map_err(|error| {
-        failed(&format_args!("could not write to standard output: {error}"), Exit::Temporary)
-    })
+    match exit::print("pgtune", text) {
+        Exit::Done => Ok(()),
+        failed => Err(failed),
+    }
 }
 
 /// What initdb lets a WAL segment be, in kB.
@@ -170,7 +170,7 @@ fn facts_of(request: &Request, server: Option<&ServerFacts>) -> Result<Facts, Ex
 fn plan_for(request: &Request, server: Option<&ServerFacts>) -> Result<Plan, Exit> {
     let plan = tune::plan(&request.wishes, &facts_of(request, server)?);
     for warning in plan.warnings.iter().filter(|_| !request.output.quiet) {
-        eprintln!("pgtune: warning: {warning}");
+        say(&format_args!("pgtune: warning: {warning}"));
     }
     Ok(plan)
 }

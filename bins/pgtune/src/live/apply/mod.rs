@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use sluice_cli::exit::Exit;
+use sluice_cli::exit::{Exit, say};
 use sluice_cli::ini;
 use sluice_unix::log::rfc3339;
 
@@ -118,7 +118,7 @@ fn alter_system(request: &Request, connected: Connected, changes: &[(&str, Strin
         failed(&text, Exit::Temporary)
     })?;
     // Whoever asked for quiet needs it all the same.
-    eprintln!("pgtune: undo file: {}", file.display());
+    say(&format_args!("pgtune: undo file: {}", file.display()));
     for (done, (name, value)) in changes.iter().enumerate() {
         let change = Change::Set((*name).to_owned(), value.clone());
         if let Err(fault) = server.ask(&change.to_string()) {
