@@ -1,6 +1,6 @@
 //! What the core asks for, carried out in the world.
 
-use poolerd::core::{Effect, Origin, Peer, Survey};
+use poolerd::core::{Effect, Peer, Survey};
 
 use crate::port::Port;
 use crate::world::{Opened, SCRATCH, World};
@@ -22,11 +22,7 @@ impl World {
     pub(crate) fn apply(&mut self, chunk: &[u8]) {
         let outbox = std::mem::take(&mut self.core.outbox);
         for op in &outbox.ops {
-            let from = match op.origin {
-                Origin::Chunk => chunk,
-                Origin::Own => &outbox.own,
-            };
-            let bytes = &from[op.start..op.end];
+            let bytes = outbox.bytes(op, chunk);
             if let Some(record) = &mut self.record {
                 record.entry(format!("{:?}", op.to)).or_default().extend_from_slice(bytes);
             }

@@ -7,16 +7,17 @@
 //! Bytes are read into the worker's one scratch buffer and sent on from there. What the core cannot judge yet (part of
 //! a message, or a client that has to wait) is kept with the connection until it can.
 
-use std::io::{self, IoSlice};
 use std::time::Instant;
 
 use sluice_unix::buf::{Buf, BufPool};
 use sluice_unix::conn::{Conn, Drained, Flush, Read};
+use sluice_unix::gather::Gather;
 use sluice_unix::keyed::Keyed;
+use sluice_unix::outbox::Op;
 use sluice_unix::poller::Readiness;
 use sluice_unix::slab::Key;
 
-use crate::core::{ClientId, Core, Held, Op, Origin, Outbox, Peer, ServerId, Survey, Taken, Then};
+use crate::core::{ClientId, Core, Held, Outbox, Peer, ServerId, Survey, Taken, Then};
 
 /// Output a client may owe us before its own requests wait: a chunk of its server's replies and what we add to it.
 const OWN_PENDING_MAX: usize = 256 * 1024;
@@ -24,7 +25,7 @@ const OWN_PENDING_MAX: usize = 256 * 1024;
 /// Input kept for a connection that may not go on. More stays with the kernel; little is enough to see its end.
 const BLOCKED_INPUT_MAX: usize = 16 * 1024;
 
-/// Gathered output up to this size is copied together: cheaper than a vectored write.
+/// Output of several parts up to this size is copied together.
 const GATHER_BYTES: usize = 16 * 1024;
 
 /// One connection and what the core last said about it.
@@ -60,7 +61,7 @@ pub(crate) struct Sessions {
     servers: Keyed<Link>,
     pub(crate) bufs: BufPool,
     pub(crate) scratch: Vec<u8>,
-    gather: Vec<u8>,
+    gather: Gather,
     /// Bytes a connection may move in one turn; 0: any number.
     pub(crate) budget: usize,
     runnable: std::collections::VecDeque<Peer>,
@@ -86,7 +87,7 @@ impl Sessions {
             servers: Keyed::default(),
             bufs: BufPool::new(buf_bytes, free_bufs),
             scratch: vec![0; scratch_bytes],
-            gather: Vec::new(),
+            gather: Gather::new(GATHER_BYTES),
             budget,
             runnable: std::collections::VecDeque::new(),
             broken: Vec::new(),
@@ -357,69 +358,29 @@ impl Sessions {
 
     /// Sends what the core has put into its outbox, in order.
     pub(crate) fn send_outbox(&mut self, core: &mut Core, chunk: &[u8]) {
-        if core.outbox.ops.is_empty() {
+        if core.outbox.is_empty() {
             return;
         }
         let mut outbox = std::mem::take(&mut core.outbox);
-        let mut at = 0;
-        while at < outbox.ops.len() {
-            let to = outbox.ops[at].to;
-            let end = outbox.ops[at..].iter().position(|op| op.to != to).map_or(outbox.ops.len(), |n| at + n);
-            self.send(to, &outbox, at..end, chunk);
-            at = end;
+        for run in outbox.runs() {
+            self.send(run, &outbox, chunk);
         }
         outbox.clear();
         core.outbox = outbox;
     }
 
-    fn send(&mut self, to: Peer, outbox: &Outbox, range: std::ops::Range<usize>, chunk: &[u8]) {
-        let ops = &outbox.ops[range];
+    fn send(&mut self, run: &[Op<Peer>], outbox: &Outbox, chunk: &[u8]) {
+        let Some(&Op { to, .. }) = run.first() else { return };
         let (links, key) = match to {
             Peer::Client(ClientId(key)) => (&mut self.clients, key),
             Peer::Server(ServerId(key)) => (&mut self.servers, key),
         };
         let Some(link) = links.get_mut(key) else { return };
-        let conn = &mut link.conn;
-        let result = match ops {
-            _ if link.connecting => {
-                for op in ops {
-                    conn.queue(&mut self.bufs, bytes_of(op, outbox, chunk));
-                }
-                Ok(())
-            }
-            [op] => conn.send_bytes(&mut self.bufs, bytes_of(op, outbox, chunk)).map(drop),
-            ops => send_several(conn, &mut self.bufs, &mut self.gather, ops, outbox, chunk),
-        };
-        if result.is_err() {
+        let (conn, bufs) = (&mut link.conn, &mut self.bufs);
+        if link.connecting {
+            run.iter().for_each(|op| conn.queue(bufs, outbox.bytes(op, chunk)));
+        } else if self.gather.send((conn, bufs), run, outbox, chunk).is_err() {
             self.broken.push(to);
         }
-    }
-}
-
-fn send_several(
-    conn: &mut Conn,
-    bufs: &mut BufPool,
-    gather: &mut Vec<u8>,
-    ops: &[Op],
-    outbox: &Outbox,
-    chunk: &[u8],
-) -> io::Result<()> {
-    let total: usize = ops.iter().map(|op| op.end - op.start).sum();
-    if total <= GATHER_BYTES {
-        gather.clear();
-        for op in ops {
-            gather.extend_from_slice(bytes_of(op, outbox, chunk));
-        }
-        return conn.send_bytes(bufs, gather).map(drop);
-    }
-    let slices: Vec<IoSlice<'_>> = ops.iter().map(|op| IoSlice::new(bytes_of(op, outbox, chunk))).collect();
-    conn.send(bufs, &slices).map(drop)
-}
-
-#[inline]
-fn bytes_of<'a>(op: &Op, outbox: &'a Outbox, chunk: &'a [u8]) -> &'a [u8] {
-    match op.origin {
-        Origin::Chunk => &chunk[op.start..op.end],
-        Origin::Own => &outbox.own[op.start..op.end],
     }
 }

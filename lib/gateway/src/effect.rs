@@ -10,9 +10,6 @@ use sluice_wire::control::Row;
 use crate::gate::Event;
 use crate::origins::{ConnId, OriginId};
 
-/// Memory the outbox keeps between entries.
-const KEEP_BYTES: usize = 64 * 1024;
-
 /// An accepted connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClientId(pub Key);
@@ -26,74 +23,8 @@ pub enum End {
     Origin(ConnId),
 }
 
-/// Where the bytes of an [`Op`] are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// In the chunk handed to the input entry.
-    Chunk,
-    /// In [`Outbox::own`].
-    Own,
-}
-
-/// Send `start..end` of `source` to `to`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Op {
-    /// The receiving connection; one that is gone swallows the bytes.
-    pub to: End,
-    /// Which of the two byte strings the range is in.
-    pub source: Source,
-    /// First byte.
-    pub start: usize,
-    /// One past the last byte.
-    pub end: usize,
-}
-
 /// Bytes to send, in order.
-#[derive(Debug, Default)]
-pub struct Outbox {
-    /// The ranges, in the order they must leave.
-    pub ops: Vec<Op>,
-    /// Bytes the gateway wrote itself.
-    pub own: Vec<u8>,
-}
-
-impl Outbox {
-    /// Relays `start..end` of the current chunk.
-    #[inline]
-    pub(crate) fn relay(&mut self, to: End, start: usize, end: usize) {
-        self.push(Op { to, source: Source::Chunk, start, end });
-    }
-
-    /// Sends what `write` appends.
-    #[inline]
-    pub(crate) fn write<T>(&mut self, to: End, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
-        let start = self.own.len();
-        let written = write(&mut self.own);
-        self.push(Op { to, source: Source::Own, start, end: self.own.len() });
-        written
-    }
-
-    #[inline]
-    fn push(&mut self, op: Op) {
-        if op.start == op.end {
-            return;
-        }
-        if let Some(last) = self.ops.last_mut()
-            && (last.to, last.source, last.end) == (op.to, op.source, op.start)
-        {
-            last.end = op.end;
-        } else {
-            self.ops.push(op);
-        }
-    }
-
-    /// Forgets everything, keeping a bounded amount of memory.
-    pub fn clear(&mut self) {
-        self.ops.clear();
-        self.own.clear();
-        self.own.shrink_to(KEEP_BYTES);
-    }
-}
+pub type Outbox = sluice_unix::outbox::Outbox<End>;
 
 /// What an input entry did with its chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

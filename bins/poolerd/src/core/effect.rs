@@ -26,78 +26,8 @@ pub enum Peer {
     Server(ServerId),
 }
 
-/// Where the bytes of an [`Op`] are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// In the chunk handed to the input entry.
-    Chunk,
-    /// In [`Outbox::own`].
-    Own,
-}
-
-/// Send `start..end` of `origin` to `to`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Op {
-    /// The receiving connection; one that is gone swallows the bytes.
-    pub to: Peer,
-    /// Which of the two byte strings the range is in.
-    pub origin: Origin,
-    /// First byte.
-    pub start: usize,
-    /// One past the last byte.
-    pub end: usize,
-}
-
 /// Bytes to send, in order.
-#[derive(Debug, Default)]
-pub struct Outbox {
-    /// The ranges, in the order they must leave.
-    pub ops: Vec<Op>,
-    /// Bytes the core wrote itself.
-    pub own: Vec<u8>,
-}
-
-impl Outbox {
-    /// Relays `start..end` of the current chunk.
-    #[inline]
-    pub(super) fn relay(&mut self, to: Peer, start: usize, end: usize) {
-        if let Some(last) = self.ops.last_mut()
-            && last.to == to
-            && last.origin == Origin::Chunk
-            && last.end == start
-        {
-            last.end = end;
-            return;
-        }
-        self.ops.push(Op { to, origin: Origin::Chunk, start, end });
-    }
-
-    /// Sends what `write` appends.
-    #[inline]
-    pub(super) fn write(&mut self, to: Peer, write: impl FnOnce(&mut Vec<u8>)) {
-        let start = self.own.len();
-        write(&mut self.own);
-        let end = self.own.len();
-        if let Some(last) = self.ops.last_mut()
-            && last.to == to
-            && last.origin == Origin::Own
-            && last.end == start
-        {
-            last.end = end;
-            return;
-        }
-        if end > start {
-            self.ops.push(Op { to, origin: Origin::Own, start, end });
-        }
-    }
-
-    /// Forgets everything, keeping a bounded amount of memory.
-    pub fn clear(&mut self) {
-        self.ops.clear();
-        self.own.clear();
-        self.own.shrink_to(64 * 1024);
-    }
-}
+pub type Outbox = sluice_unix::outbox::Outbox<Peer>;
 
 /// Where a server connection goes.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -56,8 +56,7 @@ pub use self::console::{
     wants_survey,
 };
 pub use self::effect::{
-    Derivation, Effect, Endpoint, Held, ListenerScope, Op, Origin, Outbox, Peer, Survey, Taken, Then,
-    Unreachable,
+    Derivation, Effect, Endpoint, Held, ListenerScope, Outbox, Peer, Survey, Taken, Then, Unreachable,
 };
 pub use self::log::{ConnectionName, Event, Level, LogLine, Side};
 pub use self::server::ServerState;

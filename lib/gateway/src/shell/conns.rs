@@ -8,23 +8,26 @@
 //! next request) is kept with the connection. A connection without unfinished business owns no buffer.
 
 use std::collections::VecDeque;
-use std::io::{self, IoSlice};
-use std::ops::Range;
 use std::time::Instant;
 
 use sluice_unix::buf::{Buf, BufPool};
 use sluice_unix::conn::{Conn, Drained, Flush, Read, Sent};
+use sluice_unix::gather::Gather;
 use sluice_unix::keyed::Keyed;
+use sluice_unix::outbox::Op;
 use sluice_unix::poller::Readiness;
 use sluice_unix::slab::Key;
 
-use crate::effect::{ClientId, End, Op, Outbox, Source, Taken, Then};
+use crate::effect::{ClientId, End, Outbox, Taken, Then};
 use crate::gate::Gate;
 use crate::machine::Gateway;
 use crate::origins::ConnId;
 
 /// Bytes of one read, and so the most one direction holds while its destination is blocked.
 const SCRATCH_BYTES: usize = 16 * 1024;
+
+/// Output of several parts up to this size is copied together.
+const GATHER_BYTES: usize = SCRATCH_BYTES / 2;
 
 /// Bytes a connection may move in one turn.
 const TURN_BYTES: usize = 64 * 1024;
@@ -70,7 +73,7 @@ pub(super) struct Conns {
     origins: Keyed<Link>,
     pub(super) bufs: BufPool,
     pub(super) scratch: Vec<u8>,
-    gather: Vec<u8>,
+    gather: Gather,
     runnable: VecDeque<End>,
     /// Bytes all connections hold for peers that are slow to take them.
     pending: usize,
@@ -104,7 +107,7 @@ impl Conns {
             origins: Keyed::default(),
             bufs: BufPool::new(BUF_BYTES, FREE_BUFS),
             scratch: vec![0; SCRATCH_BYTES],
-            gather: Vec::new(),
+            gather: Gather::new(GATHER_BYTES),
             runnable: VecDeque::new(),
             pending: 0,
             troubled: Vec::new(),
@@ -416,15 +419,10 @@ impl Conns {
 
     /// Sends what the machine has put into its outbox, in order.
     pub(super) fn send_outbox<G: Gate>(&mut self, gateway: &mut Gateway<G>, chunk: &[u8], now: Instant) {
-        if !gateway.outbox.ops.is_empty() {
+        if !gateway.outbox.is_empty() {
             let mut outbox = std::mem::take(&mut gateway.outbox);
-            let mut at = 0;
-            while at < outbox.ops.len() {
-                let to = outbox.ops[at].to;
-                let same = outbox.ops[at..].iter().position(|op| op.to != to);
-                let end = same.map_or(outbox.ops.len(), |count| at + count);
-                self.send(to, &outbox, at..end, chunk);
-                at = end;
+            for run in outbox.runs() {
+                self.send(run, &outbox, chunk);
             }
             outbox.clear();
             gateway.outbox = outbox;
@@ -442,52 +440,19 @@ impl Conns {
         }
     }
 
-    fn send(&mut self, to: End, outbox: &Outbox, range: Range<usize>, chunk: &[u8]) {
-        let ops = &outbox.ops[range];
+    fn send(&mut self, run: &[Op<End>], outbox: &Outbox, chunk: &[u8]) {
+        let Some(&Op { to, .. }) = run.first() else { return };
         let (side, key) = match to {
             End::Client(ClientId(key)) => (&mut self.clients, key),
             End::Origin(ConnId(key)) => (&mut self.origins, key),
         };
         let Some(link) = side.get_mut(key) else { return };
-        let conn = &mut link.conn;
-        let sent = match ops {
-            [op] => conn.send_bytes(&mut self.bufs, bytes_of(op, outbox, chunk)),
-            ops => send_several(conn, &mut self.bufs, &mut self.gather, ops, outbox, chunk),
-        };
+        let sent = self.gather.send((&mut link.conn, &mut self.bufs), run, outbox, chunk);
         link.count(&mut self.pending);
         match sent {
             Ok(Sent::All) => {}
             Ok(Sent::Queued) => self.troubled.push((to, Trouble::Full)),
             Err(_) => self.troubled.push((to, Trouble::Broken)),
         }
-    }
-}
-
-fn send_several(
-    conn: &mut Conn,
-    bufs: &mut BufPool,
-    gather: &mut Vec<u8>,
-    ops: &[Op],
-    outbox: &Outbox,
-    chunk: &[u8],
-) -> io::Result<Sent> {
-    let total: usize = ops.iter().map(|op| op.end - op.start).sum();
-    // Copied together they leave by a cheaper call than a vector of them.
-    if total <= SCRATCH_BYTES / 2 {
-        gather.clear();
-        for op in ops {
-            gather.extend_from_slice(bytes_of(op, outbox, chunk));
-        }
-        return conn.send_bytes(bufs, gather);
-    }
-    let slices: Vec<IoSlice<'_>> = ops.iter().map(|op| IoSlice::new(bytes_of(op, outbox, chunk))).collect();
-    conn.send(bufs, &slices)
-}
-
-#[inline]
-fn bytes_of<'a>(op: &Op, outbox: &'a Outbox, chunk: &'a [u8]) -> &'a [u8] {
-    match op.source {
-        Source::Chunk => &chunk[op.start..op.end],
-        Source::Own => &outbox.own[op.start..op.end],
     }
 }

@@ -4,12 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use sluice_unix::outbox::Source;
 use sluice_wire::pg::frame;
 use sluice_wire::pg::login::{Credentials, Login, LoginError, StartupParams, Step};
 use sluice_wire::pg::scram::{NONCE_LEN, Recipe, Secret};
 
 use crate::config::{self, Overrides, Snapshot};
-use crate::core::{Address, ClientId, Core, Derivation, Effect, Origin, Peer, Seeds, Then};
+use crate::core::{Address, ClientId, Core, Derivation, Effect, Peer, Seeds, Then};
 
 /// A login and what it has been told.
 struct Guest {
@@ -93,7 +94,7 @@ impl Bench {
             }
             let outbox = std::mem::take(&mut self.core.outbox);
             for op in &outbox.ops {
-                assert_eq!(op.origin, Origin::Own);
+                assert_eq!(op.source, Source::Own);
                 let guest = guests.iter_mut().find(|g| Peer::Client(g.id) == op.to);
                 guest.unwrap().hear(&outbox.own[op.start..op.end]);
             }

@@ -12,7 +12,7 @@ use sluice_wire::pg::{backend, frontend, startup};
 
 use crate::config::{self, Overrides, Snapshot};
 use crate::core::{
-    Address, ClientId, ControlId, Core, Effect, Origin, Outcome, Peer, Seeds, ServerId, Survey, Taken, Then,
+    Address, ClientId, ControlId, Core, Effect, Outcome, Peer, Seeds, ServerId, Survey, Taken, Then,
 };
 
 pub(in crate::core) const CONFIG: &str = "
@@ -220,10 +220,7 @@ impl Bench {
     pub(in crate::core) fn deliver(&mut self, chunk: &[u8]) {
         let outbox = std::mem::take(&mut self.core.outbox);
         for op in &outbox.ops {
-            let bytes = match op.origin {
-                Origin::Chunk => &chunk[op.start..op.end],
-                Origin::Own => &outbox.own[op.start..op.end],
-            };
+            let bytes = outbox.bytes(op, chunk);
             self.sent.entry(op.to).or_default().extend_from_slice(bytes);
         }
     }

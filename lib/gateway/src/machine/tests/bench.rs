@@ -12,7 +12,7 @@ use sluice_wire::http::forwarded::{Scheme, Trust};
 
 use super::gate::{Mood, Scripted};
 use crate::config::Config;
-use crate::effect::{ClientId, Closing, Effect, End, Source, Then};
+use crate::effect::{ClientId, Closing, Effect, End, Then};
 use crate::machine::{ConnectFailure, Gateway, Incoming, Seeds, TurnedAway};
 use crate::origins::{ConnId, OriginId};
 use crate::route::Routes;
@@ -334,10 +334,7 @@ impl Bench {
         let mut failed = Vec::new();
         let outbox = std::mem::take(&mut self.gateway.outbox);
         for op in &outbox.ops {
-            let bytes = match op.source {
-                Source::Chunk => &chunk[op.start..op.end],
-                Source::Own => &outbox.own[op.start..op.end],
-            };
+            let bytes = outbox.bytes(op, chunk);
             let wire = self.wire(op.to);
             assert_eq!(wire.closed, None, "bytes for a connection that is closed");
             assert!(!wire.deaf, "bytes for a connection that takes none");
