@@ -168,6 +168,17 @@ mod tests {
     }
 
     #[test]
+    fn an_inherited_socket_is_the_monitors_by_its_very_address() {
+        let listener = Listener::tcp("127.0.0.1:0".parse().unwrap(), &TcpListen::default()).unwrap();
+        let Ok(Address::Tcp(address)) = listener.local_address() else { panic!("it has no address") };
+        assert!(is_at(&listener, &listen(&address.to_string())));
+        let port = address.port();
+        for other in [format!("0.0.0.0:{port}"), format!("[::1]:{port}"), format!("localhost:{port}")] {
+            assert!(!is_at(&listener, &listen(&other)), "{other}");
+        }
+    }
+
+    #[test]
     fn inherited_sockets_speak_what_listen_says() {
         let tcp = |text: &str| Address::Tcp(text.parse().unwrap());
         let both = [listen("127.0.0.1:80"), listen("tls:0.0.0.0:443")];
