@@ -250,7 +250,7 @@ fn content_that_is_dropped_at_and_beyond_its_limit() {
 
 #[test]
 fn content_that_can_be_kept_at_and_beyond_its_limit() {
-    for length in [10, 11] {
+    for (length, chunked) in [(10, false), (10, true), (11, false), (11, true)] {
         let mut bench = Bench::new(Mood::Pass, |settings| settings.replay_max = 10);
         let client = bench.connect();
         bench.send(client, GET);
@@ -258,12 +258,18 @@ fn content_that_can_be_kept_at_and_beyond_its_limit() {
         bench.reply(origin, OK);
         bench.got(client);
         let content = "x".repeat(length);
-        let request = format!("PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n{content}");
-        bench.send(client, request.as_bytes());
+        let rest = if chunked {
+            format!("Transfer-Encoding: chunked\r\n\r\n{length:x}\r\n{content}\r\n0\r\n\r\n")
+        } else {
+            format!("Content-Length: {length}\r\n\r\n{content}")
+        };
+        bench.send(client, format!("PUT / HTTP/1.1\r\nHost: h\r\n{rest}").as_bytes());
         bench.reset(End::Origin(origin));
         if length == 10 {
             let fresh = bench.accept();
-            assert!(bench.asked(fresh).ends_with(&content));
+            let sent = bench.asked(fresh);
+            let end = if chunked { format!("\r\na\r\n{content}\r\n0\r\n\r\n") } else { content };
+            assert!(sent.ends_with(&end), "{sent}");
         } else {
             assert!(bench.got(client).starts_with("HTTP/1.1 502 "));
         }
