@@ -74,14 +74,19 @@ fn ask(port: u16) -> (Connection, Response) {
     (connection, response)
 }
 
+/// Reads a head and nothing behind it.
 fn head(stream: &mut TcpStream) -> String {
+    head_or_end(stream).unwrap()
+}
+
+fn head_or_end(stream: &mut TcpStream) -> Option<String> {
     let mut text = Vec::new();
     let mut byte = [0];
     while !text.ends_with(b"\r\n\r\n") {
-        stream.read_exact(&mut byte).unwrap();
+        stream.read_exact(&mut byte).ok()?;
         text.push(byte[0]);
     }
-    String::from_utf8(text).unwrap()
+    String::from_utf8(text).ok()
 }
 
 #[test]
@@ -248,6 +253,34 @@ fn ten_thousand_idle_connections_are_served_and_nothing_is_left_after_the_drain(
         assert!(connection.receive().is_none(), "an end");
     }
     assert!(proxy.process().wait(PATIENCE).unwrap().success());
+}
+
+#[test]
+fn while_too_much_is_held_for_slow_readers_new_requests_are_refused() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let url = format!("http://127.0.0.1:{}", listener.local_addr().unwrap().port());
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            thread::spawn(move || {
+                while head_or_end(&mut stream).is_some_and(|head| {
+                    let length = if head.starts_with("GET /large ") { 1 << 30 } else { 2 };
+                    write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n").is_ok()
+                        && std::io::copy(&mut std::io::repeat(b'x').take(length), &mut stream).is_ok()
+                }) {}
+            });
+        }
+    });
+    let proxy = gateway(&url, "buffer_total_bytes = 1\n");
+    assert_eq!(ask(proxy.port()).1.status, 200);
+    let mut slow = connect(proxy.port());
+    write!(slow, "GET /large HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+    until("something is held", || proxy.metric("http_buffer_bytes") > 1.0);
+    let refused = ask(proxy.port()).1;
+    assert_eq!((refused.status, refused.json()["code"].as_str()), (503, Some("overload")));
+    drop(slow);
+    until("served again", || ask(proxy.port()).1.status == 200);
+    assert_eq!(proxy.metric("http_buffer_bytes"), 0.0);
 }
 
 #[test]

@@ -159,28 +159,66 @@ mod tests {
     use sluice_unix::poller::Poller;
     use sluice_unix::slab::Key;
     use sluice_unix::token::Token;
+    use std::time::Duration;
+
+    struct Bench {
+        poller: Poller,
+        dialer: Dialer,
+        config: Config,
+        now: Instant,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let mut poller = Poller::new().unwrap();
+            let dialer = Dialer::new(poller.waker(Token::new(1, Key::default())).unwrap());
+            let settings = Settings { origin: vec!["http://localhost:1".into()], ..Settings::default() };
+            let config = Config::new("gate", settings, Routes::new(Vec::new())).unwrap();
+            Self { poller, dialer, config, now: Instant::now() }
+        }
+
+        fn dial(&mut self, index: u32) -> Dialed {
+            self.dialer.dial(conn(index), OriginId(0), &self.config, self.now)
+        }
+
+        fn answer(&mut self) -> Resolved {
+            loop {
+                self.poller.wait(None).unwrap();
+                if let Some(resolved) = self.dialer.answer(&self.config, self.now) {
+                    return resolved;
+                }
+            }
+        }
+    }
+
+    fn conn(index: u32) -> ConnId {
+        ConnId(Key { index, generation: 1 })
+    }
 
     #[test]
     fn who_has_left_is_not_connected_when_the_name_is_known() {
-        let mut poller = Poller::new().unwrap();
-        let waker = poller.waker(Token::new(1, Key::default())).unwrap();
-        let settings = Settings { origin: vec!["http://localhost:1".into()], ..Settings::default() };
-        let config = Config::new("gate", settings, Routes::new(Vec::new())).unwrap();
-        let now = Instant::now();
-        let mut dialer = Dialer::new(waker);
-        let conn = |index| ConnId(Key { index, generation: 1 });
+        let mut bench = Bench::new();
         for index in 0..3 {
-            let dialed = dialer.dial(conn(index), OriginId(0), &config, now);
-            assert!(matches!(dialed, Dialed::Waiting));
+            assert!(matches!(bench.dial(index), Dialed::Waiting));
         }
-        dialer.cancel(conn(1));
-        let resolved = loop {
-            poller.wait(None).unwrap();
-            if let Some(resolved) = dialer.answer(&config, now) {
-                break resolved;
-            }
-        };
-        let dialed: Vec<ConnId> = resolved.dialed.iter().map(|(conn, _)| *conn).collect();
+        bench.dialer.cancel(conn(1));
+        let dialed: Vec<ConnId> = bench.answer().dialed.iter().map(|(conn, _)| *conn).collect();
         assert_eq!(dialed, [conn(0), conn(2)]);
+    }
+
+    #[test]
+    fn a_name_is_looked_up_anew_when_its_time_is_over_and_nobody_waits_for_it() {
+        let mut bench = Bench::new();
+        assert!(matches!(bench.dial(0), Dialed::Waiting));
+        bench.answer();
+        bench.now += Duration::from_secs(30) - Duration::from_millis(1);
+        assert!(!matches!(bench.dial(1), Dialed::Waiting));
+        assert!(!bench.dialer.known[0].asking);
+        bench.now += Duration::from_millis(1);
+        assert!(!matches!(bench.dial(2), Dialed::Waiting), "by what was known");
+        assert!(bench.dialer.known[0].asking);
+        assert!(bench.answer().dialed.is_empty());
+        bench.dial(3);
+        assert!(!bench.dialer.known[0].asking, "for as long again");
     }
 }
