@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 /// Mode of a file that was not there.
 const MODE: u32 = 0o644;
+/// Names that are tried for the hidden file.
+const NUMBERS: u32 = 1000;
 
 /// Whether a file that is there may be replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,18 +60,15 @@ pub fn write_file(path: &Path, bytes: &[u8], existing: Existing) -> Result<(), O
     };
     let Some(name) = path.file_name() else { return Err(OutputError::NoFile(path.clone())) };
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let hidden = format!(".{}.{}.new", name.to_string_lossy(), std::process::id());
-    let temporary = Temporary(directory.join(hidden));
-    let written = temporary.write(bytes, old.as_ref()).and_then(|()| match existing {
-        Existing::Replace => fs::rename(&temporary.0, path),
+    let temporary =
+        Temporary::write(directory, &name.to_string_lossy(), bytes, old.as_ref()).map_err(failed)?;
+    match existing {
+        Existing::Replace => fs::rename(&temporary.0, path).map_err(failed)?,
         // Fails where a file came there meanwhile; the temporary name goes when it is dropped.
-        Existing::Keep => fs::hard_link(&temporary.0, path),
-    });
-    match written {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && existing == Existing::Keep => {
-            return Err(OutputError::Exists(path.clone()));
-        }
-        written => written.map_err(failed)?,
+        Existing::Keep => fs::hard_link(&temporary.0, path).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => OutputError::Exists(path.clone()),
+            _ => failed(error),
+        })?,
     }
     File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed)
 }
@@ -78,16 +77,29 @@ pub fn write_file(path: &Path, bytes: &[u8], existing: Existing) -> Result<(), O
 struct Temporary(PathBuf);
 
 impl Temporary {
-    fn write(&self, bytes: &[u8], old: Option<&fs::Metadata>) -> io::Result<()> {
+    /// Writes a hidden file and sees it to the disk. A run that was killed may have left one of the same name: in a
+    /// container, process ids begin anew.
+    fn write(directory: &Path, name: &str, bytes: &[u8], old: Option<&fs::Metadata>) -> io::Result<Self> {
         let mode = old.map_or(MODE, |old| old.permissions().mode());
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode & 0o777).open(&self.0)?;
-        if let Some(old) = old {
-            // Whoever owns the file goes on owning it; without the right to give it away it is ours.
-            let _ = chown(&self.0, Some(old.uid()), Some(old.gid()));
-            file.set_permissions(fs::Permissions::from_mode(mode))?;
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true).mode(mode & 0o777);
+        for n in 1..=NUMBERS {
+            let path = directory.join(format!(".{name}.{}-{n}.new", std::process::id()));
+            let mut file = match options.open(&path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                opened => opened?,
+            };
+            let temporary = Self(path);
+            if let Some(old) = old {
+                // Whoever owns the file goes on owning it; without the right to give it away it is ours.
+                let _ = chown(&temporary.0, Some(old.uid()), Some(old.gid()));
+                file.set_permissions(fs::Permissions::from_mode(mode))?;
+            }
+            file.write_all(bytes)?;
+            file.sync_all()?;
+            return Ok(temporary);
         }
-        file.write_all(bytes)?;
-        file.sync_all()
+        Err(io::Error::other("too many hidden files of killed runs are beside it"))
     }
 }
 
@@ -140,6 +152,20 @@ mod tests {
         write_file(&link, b"new", Existing::Replace).unwrap();
         assert_eq!(fs::read_link(&link).unwrap(), Path::new("a.conf"));
         assert_eq!(fs::read(&path).unwrap(), b"new");
+    }
+
+    #[test]
+    fn what_a_killed_run_left_is_not_in_the_way() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.conf");
+        let left = |n: u32| directory.path().join(format!(".a.conf.{}-{n}.new", std::process::id()));
+        (1..NUMBERS).for_each(|n| fs::write(left(n), "half").unwrap());
+        write_file(&path, b"x", Existing::Keep).unwrap();
+        write_file(&path, b"y", Existing::Replace).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"y");
+        fs::write(left(NUMBERS), "half").unwrap();
+        let error = write_file(&path, b"z", Existing::Replace).unwrap_err();
+        assert!(error.to_string().contains("too many hidden files"), "{error}");
     }
 
     #[test]
