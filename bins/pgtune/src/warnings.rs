@@ -71,6 +71,8 @@ codes! {
     FewConnections, "few-connections", Warn;
     /// The data directory could not be looked into.
     DataDir, "data-dir", Warn;
+    /// The CPUs of a server elsewhere are a guess.
+    CpusAssumed, "cpus-assumed", Info;
     /// The kind of disk is a guess.
     DiskAssumed, "disk-assumed", Info;
     /// Nothing is known about the volume of the WAL.

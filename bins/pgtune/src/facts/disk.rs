@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use sluice_unix::machine;
 
 use super::root::{self, Root};
-use super::{Certainty, mounts};
+use super::{ASSUMED, Certainty, mounts};
 use crate::config::{Disk, Known};
 
 /// Devices on devices that are followed: crypt on volume on array is three.
@@ -33,7 +33,7 @@ pub(super) fn detect(root: &Root, directory: Option<&Path>) -> (Known<Disk>, Cer
 pub(super) fn or_assumed(given: Option<Known<Disk>>) -> (Known<Disk>, Certainty) {
     match given {
         Some(disk) => (disk, Certainty::Known),
-        None => (Known::new(Disk::Ssd, "assumed"), Certainty::Assumed),
+        None => (Known::new(Disk::Ssd, ASSUMED), Certainty::Assumed),
     }
 }
 

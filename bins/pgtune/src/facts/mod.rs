@@ -25,6 +25,9 @@ pub use volume::{Share, WalVolume};
 /// The size of a WAL segment where nobody knows another, in kB.
 const SEGMENT_KB: u64 = 16 << 10;
 
+/// The origin of what nobody told.
+pub const ASSUMED: &str = "assumed";
+
 /// Everything the formulas need to know.
 #[derive(Clone, Debug)]
 pub struct Facts {
@@ -140,7 +143,7 @@ pub fn detect(request: &Request, server: Option<&ServerFacts>) -> Result<Facts, 
     }
     let facts = if server.is_some_and(|server| server.place == Place::Elsewhere) {
         let mut facts = assumed(&request.given)?;
-        facts.cpus_milli = Some(request.given.cpus_milli.clone().unwrap_or(Known::new(1000, "assumed")));
+        facts.cpus_milli = Some(request.given.cpus_milli.clone().unwrap_or(Known::new(1000, ASSUMED)));
         facts
     } else {
         found(request, server)?
@@ -165,7 +168,7 @@ fn assumed(given: &Given) -> Result<Facts, FactsError> {
         cpus_milli: given.cpus_milli.clone(),
         disk,
         disk_certainty,
-        os: given.os.clone().unwrap_or(Known::new(Os::Linux, "assumed")),
+        os: given.os.clone().unwrap_or(Known::new(Os::Linux, ASSUMED)),
         major: given.major.clone().unwrap_or(Known::new(*MAJORS.end(), "default")),
         wal: volume::given(given),
         data_free_kb: None,

@@ -5,7 +5,7 @@ use super::base::{self, Derived, PARALLEL_FROM, USUAL_WORKERS, derived};
 use super::{Amount, Group, Inputs, Plan, Setting, Thousandths};
 use crate::budget::{self, Bounds, Budget, Terms};
 use crate::config::{Budgeting, Extra, Feature, Os, Profile, Wishes, options};
-use crate::facts::{Certainty, Facts, Share, WalVolume};
+use crate::facts::{ASSUMED, Certainty, Facts, Share, WalVolume};
 use crate::guc;
 use crate::pooler::{self, Pooling, SUPERUSER};
 use crate::warnings::{Code, Warning};
@@ -455,6 +455,10 @@ fn of_machine(facts: &Facts, inputs: &Inputs) -> Vec<Warning> {
             directory.display()
         );
         warn(Code::DataDir, text);
+    }
+    if facts.cpus_milli.as_ref().is_some_and(|cpus| cpus.from == ASSUMED) {
+        let text = "the server is elsewhere and taken to have one CPU: --cpus tells";
+        warn(Code::CpusAssumed, text.to_owned());
     }
     if facts.disk_certainty == Certainty::Assumed {
         let disk = facts.disk.value.word();

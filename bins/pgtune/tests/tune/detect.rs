@@ -7,8 +7,8 @@ use std::process::Command;
 
 use crate::common::codes;
 use pgtune::config::Disk;
-use pgtune::facts::{Certainty, Confinement, Facts, Share};
-use pgtune::tune::Plan;
+use pgtune::facts::{self, Certainty, Confinement, Facts, Place, ServerFacts, Share};
+use pgtune::tune::{self, Plan};
 use sluice_unix::machine;
 use tempfile::TempDir;
 
@@ -421,4 +421,29 @@ fn flags_beat_what_is_found() {
     assert_eq!(facts.cpus_milli.unwrap().value, 3500);
     assert_eq!((facts.disk.value, facts.shm_kb.unwrap().value), (Disk::San, GB));
     assert_eq!(facts.huge_page_kb, Some(2048));
+}
+
+/// What this machine has is nothing to a server on another one.
+#[test]
+fn a_server_elsewhere() {
+    let server = ServerFacts {
+        major: 16,
+        data_dir: None,
+        wal_segment_kb: None,
+        features: Vec::new(),
+        place: Place::Elsewhere,
+    };
+    let facts = |arguments: &[&str]| {
+        let request = crate::common::request(arguments).unwrap();
+        facts::detect(&request, Some(&server)).map(|facts| tune::plan(&request.wishes, &facts))
+    };
+    let unknown = facts(&["--live"]).unwrap_err().to_string();
+    assert!(unknown.contains("the memory of another machine is not known here: give --memory"), "{unknown}");
+    let guessed = facts(&["--live", "--memory", "2GB"]).unwrap();
+    assert_eq!(guessed.major(), 16);
+    for code in ["cpus-assumed", "disk-assumed", "wal-disk-unknown"] {
+        assert!(codes(&guessed).contains(&code), "{code}");
+    }
+    let told = facts(&["--live", "--memory", "2GB", "--cpus", "4", "--disk", "nvme"]).unwrap();
+    assert!(!codes(&told).iter().any(|code| code.ends_with("-assumed")), "{:?}", codes(&told));
 }
