@@ -13,6 +13,7 @@ use sluice_unix::notify::Notify;
 use sluice_unix::offload::{self, Offload};
 use sluice_unix::poller::{Poller, Readiness};
 use sluice_unix::signals::{Signal, Signals};
+use sluice_unix::start::LoopParts;
 use sluice_unix::stream;
 use sluice_unix::timers::Timers;
 use sluice_unix::token::Token;
@@ -120,10 +121,7 @@ impl Worker {
     /// See [`Failure`].
     pub fn new(options: Options) -> Result<Self, Failure> {
         let system = Failure::system;
-        let mut poller = Poller::new().map_err(system("make a poller"))?;
-        let signals = Signals::new().map_err(system("catch signals"))?;
-        poller.register_readable(&signals, Token::single(class::SIGNAL)).map_err(system("watch signals"))?;
-        let waker = poller.waker(Token::single(class::WAKER)).map_err(system("make a waker"))?;
+        let LoopParts { poller, signals, waker, notify } = LoopParts::new(class::SIGNAL, class::WAKER)?;
         let global = &options.snapshot.global;
         let doors = listen::open(global, &options.log)?;
         for (at, door) in doors.iter().enumerate() {
@@ -150,7 +148,7 @@ impl Worker {
             control,
             timers: Timers::new(),
             signals,
-            notify: Notify::from_env().map_err(system("reach the service manager"))?,
+            notify,
             lingering: Lingering::new(class::LINGER),
             log: options.log.clone(),
             poller,
@@ -171,10 +169,8 @@ impl Worker {
             core::Event::Up.name(),
             format_args!("process up: {}", config::command::VERSION),
         );
-        if let Some(interval) = self.notify.watchdog_interval() {
-            self.timers.schedule(Instant::now() + interval, Tick::Watchdog);
-        }
         self.notify.ready();
+        self.feed_watchdog(Instant::now());
     }
 
     /// The loop.
@@ -387,12 +383,7 @@ impl Worker {
                         }
                     }
                 }
-                Tick::Watchdog => {
-                    self.notify.watchdog();
-                    if let Some(interval) = self.notify.watchdog_interval() {
-                        self.timers.schedule(now + interval, Tick::Watchdog);
-                    }
-                }
+                Tick::Watchdog => self.feed_watchdog(now),
                 Tick::Flush { until } => {
                     self.await_flush(until, now);
                     self.apply(now);
@@ -409,6 +400,12 @@ impl Worker {
                     self.apply(now);
                 }
             }
+        }
+    }
+
+    fn feed_watchdog(&mut self, now: Instant) {
+        if let Some(interval) = self.notify.watchdog() {
+            self.timers.schedule(now + interval, Tick::Watchdog);
         }
     }
 

@@ -81,15 +81,12 @@ impl Notify {
         self.send(&format!("STATUS={}", text.replace('\n', " ")));
     }
 
-    /// A sign of life: due every [`Notify::watchdog_interval`].
-    pub fn watchdog(&self) {
+    /// A sign of life, if the manager wants any. Answers after what time the next one is due: half of that after which it
+    /// loses patience.
+    pub fn watchdog(&self) -> Option<Duration> {
+        let interval = self.watchdog?;
         self.send("WATCHDOG=1");
-    }
-
-    /// How often to give a sign of life: half of the time after which the manager loses patience.
-    #[must_use]
-    pub fn watchdog_interval(&self) -> Option<Duration> {
-        self.watchdog
+        Some(interval)
     }
 
     /// Whether there is a manager.
@@ -130,13 +127,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("notify");
         let manager = UnixDatagram::bind(&path).unwrap();
-        let notify = Notify::to(path.as_os_str(), None).unwrap();
+        let interval = Some(Duration::from_secs(1));
+        let notify = Notify::to(path.as_os_str(), interval).unwrap();
         assert!(notify.is_managed());
         notify.ready();
         assert_eq!(sent(&manager), "READY=1");
         notify.stopping();
         assert_eq!(sent(&manager), "STOPPING=1");
-        notify.watchdog();
+        assert_eq!(notify.watchdog(), interval);
         assert_eq!(sent(&manager), "WATCHDOG=1");
         notify.status("two\nlines");
         assert_eq!(sent(&manager), "STATUS=two lines");
@@ -161,11 +159,12 @@ mod tests {
         let manager = UnixDatagram::bind(&path).unwrap();
         let notify = Notify::to(path.as_os_str(), None).unwrap();
         for _ in 0..10_000 {
-            notify.watchdog();
+            notify.stopping();
         }
         drop(manager);
         notify.ready();
         Notify::none().ready();
+        assert_eq!(Notify::none().watchdog(), None);
         assert!(!Notify::none().is_managed());
     }
 

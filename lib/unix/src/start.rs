@@ -1,14 +1,18 @@
-//! How a daemon starts: who it is, whether it goes to the background, where its log goes.
+//! How a daemon starts: who it is, whether it goes to the background, where its log goes, what its loop waits for.
 //!
-//! Called by `main` before any thread starts. These calls may block. The order matters and is here once: the limit of
-//! descriptors can be raised only while still root; a file is opened by the user who will open it anew; what can fail
-//! fails before the background, while somebody still reads standard error.
+//! [`Setup::start`] is called by `main` before any thread starts. These calls may block. The order matters and is here
+//! once: the limit of descriptors can be raised only while still root; a file is opened by the user who will open it anew;
+//! what can fail fails before the background, while somebody still reads standard error.
 
 use std::path::Path;
 
 use crate::fault::Failure;
 use crate::log::{Format, Log, Sinks, Stderr};
+use crate::notify::Notify;
+use crate::poller::{Poller, Waker};
 use crate::privs::{self, PidFile};
+use crate::signals::Signals;
+use crate::token::Token;
 
 /// Whether the process goes to the background.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +98,35 @@ impl Process {
         (u64::from(connections) > descriptors).then(|| {
             format!("{setting} is {connections}, but only {descriptors} file descriptors may be open")
         })
+    }
+}
+
+/// What every loop waits for besides its own sockets.
+#[derive(Debug)]
+pub struct LoopParts {
+    /// The poller, with the two below registered.
+    pub poller: Poller,
+    /// Signals of the process.
+    pub signals: Signals,
+    /// Ends a wait from other threads.
+    pub waker: Waker,
+    /// The service manager.
+    pub notify: Notify,
+}
+
+impl LoopParts {
+    /// Begins to catch signals. Events of these and of the waker have tokens of the classes given.
+    ///
+    /// # Errors
+    /// [`Failure::System`].
+    pub fn new(signal_class: u8, waker_class: u8) -> Result<Self, Failure> {
+        let mut poller = Poller::new().map_err(Failure::system("make a poller"))?;
+        let signals = Signals::new().map_err(Failure::system("catch signals"))?;
+        let watched = poller.register_readable(&signals, Token::single(signal_class));
+        watched.map_err(Failure::system("watch signals"))?;
+        let waker = poller.waker(Token::single(waker_class)).map_err(Failure::system("make a waker"))?;
+        let notify = Notify::from_env().map_err(Failure::system("reach the service manager"))?;
+        Ok(Self { poller, signals, waker, notify })
     }
 }
 

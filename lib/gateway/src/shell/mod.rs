@@ -26,6 +26,7 @@ use sluice_unix::poller::{Poller, Readiness, Waker};
 use sluice_unix::random;
 use sluice_unix::signals::Signals;
 use sluice_unix::slab::Key;
+use sluice_unix::start::LoopParts;
 use sluice_unix::timers::Timers;
 use sluice_unix::token::Token;
 use sluice_wire::control::Reply;
@@ -129,10 +130,7 @@ impl<G: Gate> Shell<G> {
         log: Log,
     ) -> Result<Self, Failure> {
         let system = Failure::system;
-        let mut poller = Poller::new().map_err(system("make a poller"))?;
-        let signals = Signals::new().map_err(system("catch signals"))?;
-        poller.register_readable(&signals, Token::single(class::SIGNAL)).map_err(system("watch signals"))?;
-        let waker = poller.waker(Token::single(class::WAKER)).map_err(system("make a waker"))?;
+        let LoopParts { mut poller, signals, waker, notify } = LoopParts::new(class::SIGNAL, class::WAKER)?;
         let (doors, admin) = doors.complete(&prepared.config)?;
         for (at, door) in doors.iter().enumerate() {
             let token = Token::at(class::DOOR, at as u32);
@@ -157,7 +155,7 @@ impl<G: Gate> Shell<G> {
             lingering: Lingering::new(class::LINGER),
             timers: Timers::new(),
             signals,
-            notify: Notify::from_env().map_err(system("reach the service manager"))?,
+            notify,
             log,
             prepared,
             entering: Entering::new(),
@@ -179,11 +177,9 @@ impl<G: Gate> Shell<G> {
         }
         self.log.line(Level::Log, event::UP, format_args!("process up: {version}"));
         let now = Instant::now();
-        if let Some(interval) = self.notify.watchdog_interval() {
-            self.timers.schedule(now + interval, Tick::Watchdog);
-        }
         self.timers.schedule(now + CLOCK_INTERVAL, Tick::Clock);
         self.notify.ready();
+        self.feed_watchdog(now);
         // What is to be done from the start: the first checks.
         self.gateway.handle_timeout(now);
         self.apply(now);

@@ -408,12 +408,7 @@ impl<G: Gate> Shell<G> {
                         }
                     }
                 }
-                Tick::Watchdog => {
-                    self.notify.watchdog();
-                    if let Some(interval) = self.notify.watchdog_interval() {
-                        self.timers.schedule(now + interval, Tick::Watchdog);
-                    }
-                }
+                Tick::Watchdog => self.feed_watchdog(now),
                 Tick::Control => self.accept_control(now),
                 Tick::Admin => self.accept_admin(now),
                 Tick::Heartbeat => {
@@ -428,6 +423,12 @@ impl<G: Gate> Shell<G> {
                 }
             }
             self.apply(now);
+        }
+    }
+
+    pub(super) fn feed_watchdog(&mut self, now: Instant) {
+        if let Some(interval) = self.notify.watchdog() {
+            self.timers.schedule(now + interval, Tick::Watchdog);
         }
     }
 
