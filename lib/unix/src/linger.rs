@@ -24,6 +24,9 @@ use crate::token::Token;
 /// Reads of one turn.
 const READS_MAX: usize = 16;
 
+/// Connections that linger at a time. One more is closed as soon as what fits has been sent.
+pub const LINGERING_MAX: usize = 1024;
+
 /// How long and how much a connection may linger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
@@ -66,8 +69,9 @@ impl Lingering {
         bufs: &mut BufPool,
         scratch: &mut [u8],
     ) {
+        let is_full = self.conns.len() >= LINGERING_MAX;
         let key = self.conns.insert(Entry { conn, bytes: patience.bytes, shut: false });
-        if !self.go_on(key, bufs, scratch) {
+        if !self.go_on(key, bufs, scratch) || is_full {
             return self.remove(key, bufs);
         }
         let Some(entry) = self.conns.get_mut(key) else { return };
@@ -256,6 +260,23 @@ mod tests {
             bench.expire(bench.now);
         }
         assert_eq!(sender.join().unwrap(), b"bye");
+    }
+
+    #[test]
+    fn no_more_than_its_number_linger() {
+        crate::privs::raise_descriptor_limit().unwrap();
+        let mut bench = Bench::new();
+        let peers: Vec<TcpStream> = (0..LINGERING_MAX).map(|_| bench.linger(100)).collect();
+        assert_eq!(bench.lingering.len(), LINGERING_MAX);
+        let mut late = bench.linger(100);
+        assert_eq!(bench.lingering.len(), LINGERING_MAX);
+        let mut all = Vec::new();
+        late.read_to_end(&mut all).unwrap();
+        assert_eq!(all, b"bye");
+        drop(peers);
+        while !bench.lingering.is_empty() {
+            bench.turn();
+        }
     }
 
     #[test]
