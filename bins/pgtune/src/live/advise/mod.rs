@@ -30,11 +30,13 @@ pub fn run(request: &Request) -> Result<Exit, Exit> {
     let mut connected = connect(request)?;
     let facts = facts_of(request, Some(&connected.facts))?;
     let server = &mut connected.server;
-    let sees_all = server
+    let member = server
         .ask("SELECT pg_catalog.pg_has_role(current_user, 'pg_monitor', 'USAGE')")
         .map_err(|fault| lost("asking for membership of pg_monitor", &fault))?;
-    if first(&sees_all) != Some("t") {
-        note(request, &"warning: not a member of pg_monitor: what other users do cannot be seen");
+    let sees_all = first(&member) == Some("t");
+    if !sees_all {
+        let blind = "what other users do cannot be seen, and A6, A7, A13 and A14 say less";
+        note(request, &format_args!("warning: not a member of pg_monitor: {blind}"));
     }
     let major = connected.facts.major;
     let window = request.live.window;
@@ -49,7 +51,7 @@ pub fn run(request: &Request) -> Result<Exit, Exit> {
         period: Period {
             first: start.as_ref(),
             last: &last,
-            peak_clients: seen.peak.max(last.clients),
+            peak_clients: sees_all.then_some(seen.peak.max(last.clients)),
             looks: seen.looks + 1 + u32::from(start.is_some()),
         },
         settings: &settings(server)?,

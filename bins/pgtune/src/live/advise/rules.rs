@@ -70,8 +70,8 @@ pub struct Period<'a> {
     pub first: Option<&'a Sample>,
     /// The later one.
     pub last: &'a Sample,
-    /// The most clients seen at once.
-    pub peak_clients: f64,
+    /// The most clients seen at once; None if others cannot be seen.
+    pub peak_clients: Option<f64>,
     /// How often clients were counted.
     pub looks: u32,
 }
@@ -334,7 +334,7 @@ fn a6(case: &Case<'_>) -> Vec<Advice> {
 }
 
 fn few_connections(case: &Case<'_>) -> Option<Advice> {
-    let (peak, usable) = (case.period.peak_clients, usable_connections(case.settings)?);
+    let (peak, usable) = (case.period.peak_clients?, usable_connections(case.settings)?);
     // Twice the peak, and the reserved ones, in steps of five.
     let all = case.settings.number("max_connections")?;
     let proposed = (((peak * 2.0 + all - usable) / 5.0).ceil() * 5.0).max(CONNECTIONS_MIN);
@@ -354,7 +354,7 @@ fn a7(case: &Case<'_>) -> Vec<Advice> {
 }
 
 fn many_connections(case: &Case<'_>) -> Option<Advice> {
-    let (peak, usable) = (case.period.peak_clients, usable_connections(case.settings)?);
+    let (peak, usable) = (case.period.peak_clients?, usable_connections(case.settings)?);
     let share = peak / usable;
     (share > 0.80).then(|| Advice {
         rule: "A7",

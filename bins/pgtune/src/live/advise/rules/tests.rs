@@ -49,7 +49,7 @@ fn with_peak(
     edit(&mut first, &mut last);
     let values: Vec<_> = QUIET.iter().chain(changes).copied().collect();
     advise(&Case {
-        period: Period { first: Some(&first), last: &last, peak_clients, looks: 20 },
+        period: Period { first: Some(&first), last: &last, peak_clients: Some(peak_clients), looks: 20 },
         settings: &settings(&values),
         machine: Machine { memory_kb: 16.0 * KB_PER_GB, multiplier: 1.5, wal_cap_kb: None },
     })
@@ -111,7 +111,7 @@ fn a1_stays_on_the_volume() {
     last.wal_bytes = counter(1e9 * MINUTE);
     let advice = |wal_cap_kb| {
         requested_checkpoints(&Case {
-            period: Period { first: Some(&first), last: &last, peak_clients: 0.0, looks: 2 },
+            period: Period { first: Some(&first), last: &last, peak_clients: Some(0.0), looks: 2 },
             settings: &settings(QUIET),
             machine: Machine { memory_kb: 16.0 * KB_PER_GB, multiplier: 1.5, wal_cap_kb },
         })
@@ -335,7 +335,7 @@ fn a16_pending_restart() {
     };
     let say = |settings: &Settings| {
         advise(&Case {
-            period: Period { first: Some(&first), last: &last, peak_clients: 0.0, looks: 2 },
+            period: Period { first: Some(&first), last: &last, peak_clients: Some(0.0), looks: 2 },
             settings,
             machine: Machine { memory_kb: KB_PER_GB, multiplier: 1.5, wal_cap_kb: None },
         })
@@ -408,7 +408,7 @@ fn without_a_first_sample_counters_count_since_their_reset() {
     let values: Vec<_> = QUIET.iter().chain(&[("shared_buffers", "1GB")]).copied().collect();
     let say = |last: &Sample| {
         names(&advise(&Case {
-            period: Period { first: None, last, peak_clients: 50.0, looks: 1 },
+            period: Period { first: None, last, peak_clients: Some(50.0), looks: 1 },
             settings: &settings(&values),
             machine: Machine { memory_kb: 16.0 * KB_PER_GB, multiplier: 1.5, wal_cap_kb: None },
         }))
