@@ -5,6 +5,7 @@
 //!                                           dm-0, md0 ─slaves─▶ each of them; the slowest counts
 //! ```
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use sluice_unix::machine;
@@ -13,12 +14,15 @@ use super::root::{self, Root};
 use super::{ASSUMED, Certainty, mounts};
 use crate::config::{Disk, Known};
 
-/// Devices on devices that are followed: crypt on volume on array is three.
-const DEPTH: usize = 8;
+/// Devices below one that are looked at in all: arrays of arrays have fewer.
+const DEVICES_MAX: usize = 1000;
 
 /// The disk of a directory; an assumption where the kernel tells nothing.
 pub(super) fn detect(root: &Root, directory: Option<&Path>) -> (Known<Disk>, Certainty) {
-    match directory.and_then(|directory| device_of(root, directory)).map(|device| classify(&device, DEPTH)) {
+    match directory
+        .and_then(|directory| device_of(root, directory))
+        .map(|device| classify(&device, &mut BTreeSet::new()))
+    {
         Some((disk, Certainty::Known, name)) => {
             (Known::new(disk, format!("device {name}")), Certainty::Known)
         }
@@ -51,15 +55,24 @@ fn device_of(root: &Root, directory: &Path) -> Option<PathBuf> {
     })
 }
 
-/// What a device of /sys is, how sure that is, and its name.
-fn classify(device: &Path, depth: usize) -> (Disk, Certainty, String) {
+/// What a device of /sys is, how sure that is, and its name. `seen` are the devices looked at before: each is looked at
+/// once, so that devices that stand on each other in circles come to an end.
+fn classify(device: &Path, seen: &mut BTreeSet<PathBuf>) -> (Disk, Certainty, String) {
     let whole = if device.join("partition").exists() { device.parent().unwrap_or(device) } else { device };
+    seen.insert(whole.to_owned());
     let name = whole.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let slaves = whole.join("slaves");
-    let below = root::names(&slaves).into_iter().filter_map(|slave| slaves.join(slave).canonicalize().ok());
-    let below = below.filter(|_| depth > 0).map(|slave| classify(&slave, depth - 1));
-    if let Some((disk, certainty, slave)) = below.min_by_key(|(disk, certainty, _)| speed(*disk, *certainty))
-    {
+    let mut slowest: Option<(Disk, Certainty, String)> = None;
+    for slave in root::names(&slaves).into_iter().filter_map(|slave| slaves.join(slave).canonicalize().ok()) {
+        if seen.len() >= DEVICES_MAX || !seen.insert(slave.clone()) {
+            continue;
+        }
+        let below = classify(&slave, seen);
+        if slowest.as_ref().is_none_or(|slowest| speed(&below) < speed(slowest)) {
+            slowest = Some(below);
+        }
+    }
+    if let Some((disk, certainty, slave)) = slowest {
         return (disk, certainty, format!("{name} on {slave}"));
     }
     let rotational = root::read(&whole.join("queue/rotational"));
@@ -73,7 +86,7 @@ fn classify(device: &Path, depth: usize) -> (Disk, Certainty, String) {
     (disk, certainty, name)
 }
 
-fn speed(disk: Disk, certainty: Certainty) -> u8 {
+fn speed((disk, certainty, _): &(Disk, Certainty, String)) -> u8 {
     match (disk, certainty) {
         (Disk::Hdd, _) => 0,
         (_, Certainty::Assumed) => 1,

@@ -348,6 +348,12 @@ fn partitions_and_stacked_devices() {
     // A loop of slaves ends.
     let knot = Block::new().disk("virtual/dm-1", "0\n").slave("virtual/dm-1", "virtual/dm-1");
     assert_eq!(knot.detect("virtual/dm-1").0, Disk::Ssd);
+    // So do thirty devices that all stand on each other: 30 factorial ways.
+    let names: Vec<String> = (0..30).map(|n| format!("virtual/dm-{n}")).collect();
+    let disks = names.iter().fold(Block::new(), |block, name| block.disk(name, "0\n"));
+    let pairs = names.iter().flat_map(|of| names.iter().map(move |on| (of, on)));
+    let tangle = pairs.fold(disks, |block, (of, on)| block.slave(of, on));
+    assert_eq!(tangle.detect("virtual/dm-0").0, Disk::Ssd);
 }
 
 #[test]
