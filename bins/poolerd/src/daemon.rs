@@ -195,7 +195,7 @@ impl Worker {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        if self.sessions.runnable_len() > 0 || self.lingering.is_busy() {
+        if self.sessions.links.runnable_len() > 0 || self.lingering.is_busy() {
             return self.core.poll_timeout().map_or(Some(Instant::now()), |t| Some(t.min(Instant::now())));
         }
         let moments = [self.core.poll_timeout(), self.timers.next(), self.lingering.next()];
@@ -232,7 +232,7 @@ impl Worker {
 
     fn on_server_event(&mut self, id: ServerId, readiness: Readiness, now: Instant) {
         let peer = Peer::Server(id);
-        let Some(link) = self.sessions.find(peer) else { return };
+        let Some(link) = self.sessions.links.get_mut(peer) else { return };
         if !link.connecting {
             return self.sessions.on_event(&mut self.core, peer, readiness, now);
         }
@@ -411,8 +411,8 @@ impl Worker {
 
     /// Gives everybody who has something to do one turn.
     fn run_queued(&mut self, now: Instant) {
-        for _ in 0..self.sessions.runnable_len() {
-            let Some(peer) = self.sessions.next_runnable() else { break };
+        for _ in 0..self.sessions.links.runnable_len() {
+            let Some(peer) = self.sessions.links.next_runnable() else { break };
             self.sessions.pump(&mut self.core, peer, now);
             self.apply(now);
         }
@@ -420,7 +420,7 @@ impl Worker {
 
     /// Closes a connection the core has let go of; what it was still told is delivered first.
     fn close(&mut self, peer: Peer, now: Instant) {
-        let Some(link) = self.sessions.remove(peer) else { return };
+        let Some(link) = self.sessions.links.remove(peer) else { return };
         let mut conn = link.conn;
         let pending = !link.connecting && conn.has_pending();
         if pending && !matches!(conn.flush(&mut self.sessions.bufs), Ok(Flush::Done) | Err(_)) {

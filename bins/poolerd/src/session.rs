@@ -12,7 +12,7 @@ use std::time::Instant;
 use sluice_unix::buf::{Buf, BufPool};
 use sluice_unix::conn::{Conn, Drained, Flush, Read};
 use sluice_unix::gather::Gather;
-use sluice_unix::keyed::Keyed;
+use sluice_unix::links::{End, Kind, Links};
 use sluice_unix::outbox::Op;
 use sluice_unix::poller::Readiness;
 use sluice_unix::slab::Key;
@@ -36,35 +36,28 @@ pub(crate) struct Link {
     need: u32,
     /// The core wants to be asked only after an [`crate::core::Effect::Pump`].
     blocked: bool,
-    /// In the queue of those that have something to do.
-    pub(crate) queued: bool,
     pub(crate) connecting: bool,
 }
 
-fn unsent(links: &Keyed<Link>) -> impl Iterator<Item = Key> {
-    links.iter().filter(|(_, link)| link.conn.has_pending()).map(|(key, _)| key)
-}
-
-/// What is held for each, where there is something.
-fn held(links: &Keyed<Link>) -> impl Iterator<Item = (Key, Held)> {
-    let all = links
-        .iter()
-        .map(|(key, link)| (key, Held { input: link.conn.input().len(), output: link.conn.pending_len() }));
-    all.filter(|&(_, held)| held != Held::default())
+impl End for Peer {
+    #[inline]
+    fn place(self) -> (Kind, Key) {
+        match self {
+            Self::Client(ClientId(key)) => (Kind::Accepted, key),
+            Self::Server(ServerId(key)) => (Kind::Opened, key),
+        }
+    }
 }
 
 /// All connections of a worker, and the buffers they share.
 #[derive(Debug)]
 pub(crate) struct Sessions {
-    /// By the ids of the core.
-    clients: Keyed<Link>,
-    servers: Keyed<Link>,
+    pub(crate) links: Links<Peer, Link>,
     pub(crate) bufs: BufPool,
     pub(crate) scratch: Vec<u8>,
     gather: Gather,
     /// Bytes a connection may move in one turn; 0: any number.
     pub(crate) budget: usize,
-    runnable: std::collections::VecDeque<Peer>,
     /// Connections that broke while something was sent to them.
     broken: Vec<Peer>,
 }
@@ -83,88 +76,48 @@ enum Pumped {
 impl Sessions {
     pub(crate) fn new(scratch_bytes: usize, buf_bytes: usize, free_bufs: usize, budget: usize) -> Self {
         Sessions {
-            clients: Keyed::default(),
-            servers: Keyed::default(),
+            links: Links::default(),
             bufs: BufPool::new(buf_bytes, free_bufs),
             scratch: vec![0; scratch_bytes],
             gather: Gather::new(GATHER_BYTES),
             budget,
-            runnable: std::collections::VecDeque::new(),
             broken: Vec::new(),
         }
     }
 
-    #[inline]
-    fn links(&mut self, peer: Peer) -> (&mut Keyed<Link>, Key) {
-        match peer {
-            Peer::Client(ClientId(key)) => (&mut self.clients, key),
-            Peer::Server(ServerId(key)) => (&mut self.servers, key),
-        }
-    }
-
-    #[inline]
-    pub(crate) fn find(&mut self, peer: Peer) -> Option<&mut Link> {
-        let (links, key) = self.links(peer);
-        links.get_mut(key)
-    }
-
     pub(crate) fn insert(&mut self, peer: Peer, conn: Conn, connecting: bool) {
-        let (links, key) = self.links(peer);
-        links.insert(key, Link { conn, need: 1, blocked: false, queued: false, connecting });
+        self.links.insert(peer, Link { conn, need: 1, blocked: false, connecting });
     }
 
-    pub(crate) fn remove(&mut self, peer: Peer) -> Option<Link> {
-        let (links, key) = self.links(peer);
-        links.remove(key)
-    }
-
-    /// Notes that the connection has something to do this turn.
-    pub(crate) fn wake(&mut self, peer: Peer) {
-        if let Some(link) = self.find(peer)
-            && !link.queued
-        {
-            link.queued = true;
-            self.runnable.push_back(peer);
-        }
+    fn all(&self) -> impl Iterator<Item = (Peer, &Link)> {
+        let clients = self.links.iter(Kind::Accepted).map(|(key, link)| (Peer::Client(ClientId(key)), link));
+        clients.chain(self.links.iter(Kind::Opened).map(|(key, link)| (Peer::Server(ServerId(key)), link)))
     }
 
     /// Connections that have not taken all they were sent.
     pub(crate) fn unsent(&self) -> Vec<Peer> {
-        let clients = unsent(&self.clients).map(|key| Peer::Client(ClientId(key)));
-        clients.chain(unsent(&self.servers).map(|key| Peer::Server(ServerId(key)))).collect()
+        self.all().filter(|(_, link)| link.conn.has_pending()).map(|(peer, _)| peer).collect()
     }
 
-    /// What the buffers hold.
+    /// What the buffers hold, where they hold something.
     pub(crate) fn survey(&self) -> Survey {
-        let clients = held(&self.clients).map(|(key, held)| (Peer::Client(ClientId(key)), held));
-        let servers = held(&self.servers).map(|(key, held)| (Peer::Server(ServerId(key)), held));
-        clients.chain(servers).collect()
+        let held = |link: &Link| Held { input: link.conn.input().len(), output: link.conn.pending_len() };
+        let all = self.all().map(|(peer, link)| (peer, held(link)));
+        all.filter(|&(_, held)| held != Held::default()).collect()
     }
 
     /// The core lets the connection go on.
     pub(crate) fn unblock(&mut self, peer: Peer) {
-        if let Some(link) = self.find(peer) {
+        if let Some(link) = self.links.get_mut(peer) {
             link.blocked = false;
             link.need = 1;
         }
-        self.wake(peer);
-    }
-
-    pub(crate) fn next_runnable(&mut self) -> Option<Peer> {
-        let peer = self.runnable.pop_front()?;
-        if let Some(link) = self.find(peer) {
-            link.queued = false;
-        }
-        Some(peer)
-    }
-
-    pub(crate) fn runnable_len(&self) -> usize {
-        self.runnable.len()
+        self.links.wake(peer);
     }
 
     /// An event: takes in the readiness, sends what waits, and pumps both directions that may have become possible.
     pub(crate) fn on_event(&mut self, core: &mut Core, peer: Peer, readiness: Readiness, now: Instant) {
-        let Some(link) = self.find(peer) else { return };
+        let Some(link) = self.links.get_mut(peer) else { return };
         link.conn.on_event(readiness);
         if readiness.writable && link.conn.has_pending() {
             self.flush(core, peer, now);
@@ -174,15 +127,11 @@ impl Sessions {
 
     /// Sends what waits; whoever was stopped because of it goes on.
     pub(crate) fn flush(&mut self, core: &mut Core, peer: Peer, now: Instant) {
-        let (links, key) = match peer {
-            Peer::Client(ClientId(key)) => (&mut self.clients, key),
-            Peer::Server(ServerId(key)) => (&mut self.servers, key),
-        };
-        let Some(link) = links.get_mut(key) else { return };
+        let Some(link) = self.links.get_mut(peer) else { return };
         match link.conn.flush(&mut self.bufs) {
             Ok(Flush::Done) => {
                 if let Some(source) = core.destination(peer) {
-                    self.wake(source);
+                    self.links.wake(source);
                 }
             }
             Ok(Flush::Blocked) => {}
@@ -204,7 +153,7 @@ impl Sessions {
         let mut scratch = std::mem::take(&mut self.scratch);
         match self.pump_with(core, peer, &mut scratch, now) {
             Pumped::Rest => {}
-            Pumped::Again => self.wake(peer),
+            Pumped::Again => self.links.wake(peer),
             Pumped::Lost => self.lose(core, peer, now),
         }
         self.scratch = scratch;
@@ -219,7 +168,7 @@ impl Sessions {
             if self.is_stopped(core, peer) {
                 return Pumped::Rest;
             }
-            let Some(link) = self.find(peer) else { return Pumped::Rest };
+            let Some(link) = self.links.get_mut(peer) else { return Pumped::Rest };
             if link.connecting {
                 return Pumped::Rest;
             }
@@ -240,11 +189,7 @@ impl Sessions {
             let consumed = if blocked { 0 } else { self.handle(core, peer, chunk, now) };
             moved += count;
             if consumed < count {
-                let (links, key) = match peer {
-                    Peer::Client(ClientId(key)) => (&mut self.clients, key),
-                    Peer::Server(ServerId(key)) => (&mut self.servers, key),
-                };
-                if let Some(link) = links.get_mut(key) {
+                if let Some(link) = self.links.get_mut(peer) {
                     link.conn.keep_input(&mut self.bufs, &chunk[consumed..]);
                 }
             } else if drained == Drained::Yes {
@@ -266,7 +211,7 @@ impl Sessions {
         moved: &mut usize,
         now: Instant,
     ) -> Option<Pumped> {
-        let Some(link) = self.find(peer) else {
+        let Some(link) = self.links.get_mut(peer) else {
             self.bufs.put(kept);
             return Some(Pumped::Rest);
         };
@@ -292,19 +237,15 @@ impl Sessions {
         }
         let consumed = self.handle(core, peer, kept.as_slice(), now);
         kept.consume(consumed);
-        let stuck =
-            consumed == 0 && self.find(peer).is_some_and(|l| !l.blocked && l.need as usize <= kept.len());
+        let stuck = consumed == 0
+            && self.links.get_mut(peer).is_some_and(|l| !l.blocked && l.need as usize <= kept.len());
         self.put_kept(peer, kept);
         // The core asked for no more than it has been given: only a defect could make this a loop.
         if stuck { Some(Pumped::Rest) } else { None }
     }
 
     fn put_kept(&mut self, peer: Peer, kept: Box<Buf>) {
-        let (links, key) = match peer {
-            Peer::Client(ClientId(key)) => (&mut self.clients, key),
-            Peer::Server(ServerId(key)) => (&mut self.servers, key),
-        };
-        match links.get_mut(key) {
+        match self.links.get_mut(peer) {
             Some(link) => link.conn.put_kept(&mut self.bufs, kept),
             None => self.bufs.put(kept),
         }
@@ -314,12 +255,12 @@ impl Sessions {
     #[inline]
     fn is_stopped(&mut self, core: &Core, peer: Peer) -> bool {
         if let Peer::Client(_) = peer
-            && self.find(peer).is_some_and(|link| link.conn.pending_len() > OWN_PENDING_MAX)
+            && self.links.get_mut(peer).is_some_and(|link| link.conn.pending_len() > OWN_PENDING_MAX)
         {
             return true;
         }
         match core.destination(peer) {
-            Some(to) => self.find(to).is_some_and(|link| link.conn.has_pending()),
+            Some(to) => self.links.get_mut(to).is_some_and(|link| link.conn.has_pending()),
             None => false,
         }
     }
@@ -332,7 +273,7 @@ impl Sessions {
             Peer::Server(id) => core.server_input(id, chunk, now),
         };
         self.send_outbox(core, chunk);
-        if let Some(link) = self.find(peer) {
+        if let Some(link) = self.links.get_mut(peer) {
             match then {
                 Then::Need(bytes) => link.need = bytes.min(u32::MAX as usize) as u32,
                 Then::Blocked => link.blocked = true,
@@ -371,11 +312,7 @@ impl Sessions {
 
     fn send(&mut self, run: &[Op<Peer>], outbox: &Outbox, chunk: &[u8]) {
         let Some(&Op { to, .. }) = run.first() else { return };
-        let (links, key) = match to {
-            Peer::Client(ClientId(key)) => (&mut self.clients, key),
-            Peer::Server(ServerId(key)) => (&mut self.servers, key),
-        };
-        let Some(link) = links.get_mut(key) else { return };
+        let Some(link) = self.links.get_mut(to) else { return };
         let (conn, bufs) = (&mut link.conn, &mut self.bufs);
         if link.connecting {
             run.iter().for_each(|op| conn.queue(bufs, outbox.bytes(op, chunk)));

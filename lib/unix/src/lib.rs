@@ -15,6 +15,7 @@ pub mod fault;
 pub mod gather;
 pub mod keyed;
 pub mod linger;
+pub mod links;
 pub mod listener;
 pub mod log;
 pub mod machine;

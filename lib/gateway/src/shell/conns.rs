@@ -7,13 +7,12 @@
 //! Bytes are read into one scratch buffer and sent on from there. What the machine cannot judge yet (part of a head, the
 //! next request) is kept with the connection. A connection without unfinished business owns no buffer.
 
-use std::collections::VecDeque;
 use std::time::Instant;
 
 use sluice_unix::buf::{Buf, BufPool};
 use sluice_unix::conn::{Conn, Drained, Flush, Read, Sent};
 use sluice_unix::gather::Gather;
-use sluice_unix::keyed::Keyed;
+use sluice_unix::links::{self, Kind, Links};
 use sluice_unix::outbox::Op;
 use sluice_unix::poller::Readiness;
 use sluice_unix::slab::Key;
@@ -46,8 +45,6 @@ pub(super) struct Link {
     judged: u32,
     /// The machine wants to be asked only after an `Effect::Pump`.
     blocked: bool,
-    /// In the queue of those that have something to do.
-    queued: bool,
     pub(super) connecting: bool,
     /// The end of its input was told.
     ended: bool,
@@ -66,15 +63,23 @@ impl Link {
     }
 }
 
+impl links::End for End {
+    #[inline]
+    fn place(self) -> (Kind, Key) {
+        match self {
+            Self::Client(ClientId(key)) => (Kind::Accepted, key),
+            Self::Origin(ConnId(key)) => (Kind::Opened, key),
+        }
+    }
+}
+
 /// All connections of a worker, and the buffers they share.
 #[derive(Debug)]
 pub(super) struct Conns {
-    clients: Keyed<Link>,
-    origins: Keyed<Link>,
+    pub(super) links: Links<End, Link>,
     pub(super) bufs: BufPool,
     pub(super) scratch: Vec<u8>,
     gather: Gather,
-    runnable: VecDeque<End>,
     /// Bytes all connections hold for peers that are slow to take them.
     pending: usize,
     /// Connections that broke, or could not take all, while something was sent to them.
@@ -103,29 +108,13 @@ enum Pumped {
 impl Conns {
     pub(super) fn new() -> Self {
         Self {
-            clients: Keyed::default(),
-            origins: Keyed::default(),
+            links: Links::default(),
             bufs: BufPool::new(BUF_BYTES, FREE_BUFS),
             scratch: vec![0; SCRATCH_BYTES],
             gather: Gather::new(GATHER_BYTES),
-            runnable: VecDeque::new(),
             pending: 0,
             troubled: Vec::new(),
         }
-    }
-
-    #[inline]
-    fn side(&mut self, end: End) -> (&mut Keyed<Link>, Key) {
-        match end {
-            End::Client(ClientId(key)) => (&mut self.clients, key),
-            End::Origin(ConnId(key)) => (&mut self.origins, key),
-        }
-    }
-
-    #[inline]
-    pub(super) fn find(&mut self, end: End) -> Option<&mut Link> {
-        let (side, key) = self.side(end);
-        side.get_mut(key)
     }
 
     pub(super) fn insert(&mut self, end: End, conn: Conn, connecting: bool) {
@@ -134,19 +123,16 @@ impl Conns {
             counted: 0,
             judged: 0,
             blocked: false,
-            queued: false,
             connecting,
             ended: false,
             hung_up: false,
             shut: false,
         };
-        let (side, key) = self.side(end);
-        side.insert(key, link);
+        self.links.insert(end, link);
     }
 
     pub(super) fn remove(&mut self, end: End) -> Option<Link> {
-        let (side, key) = self.side(end);
-        let link = side.remove(key)?;
+        let link = self.links.remove(end)?;
         self.pending -= link.counted as usize;
         Some(link)
     }
@@ -156,42 +142,20 @@ impl Conns {
         self.pending
     }
 
-    /// Notes that the connection has something to do this turn.
-    fn wake(&mut self, end: End) {
-        if let Some(link) = self.find(end)
-            && !link.queued
-        {
-            link.queued = true;
-            self.runnable.push_back(end);
-        }
-    }
-
     /// The machine lets the connection go on.
     pub(super) fn unblock(&mut self, end: End) {
-        let Some(link) = self.find(end) else { return };
+        let Some(link) = self.links.get_mut(end) else { return };
         link.blocked = false;
         link.judged = 0;
         // Nothing kept and nothing to read: an event will tell.
         if link.conn.is_readable() || !link.conn.input().is_empty() {
-            self.wake(end);
+            self.links.wake(end);
         }
-    }
-
-    pub(super) fn next_runnable(&mut self) -> Option<End> {
-        let end = self.runnable.pop_front()?;
-        if let Some(link) = self.find(end) {
-            link.queued = false;
-        }
-        Some(end)
-    }
-
-    pub(super) fn runnable_len(&self) -> usize {
-        self.runnable.len()
     }
 
     /// Our direction ends once what waits is sent.
     pub(super) fn shut(&mut self, end: End) {
-        if let Some(link) = self.find(end) {
+        if let Some(link) = self.links.get_mut(end) {
             if link.conn.has_pending() {
                 link.shut = true;
             } else {
@@ -209,7 +173,7 @@ impl Conns {
         readiness: Readiness,
         now: Instant,
     ) {
-        let Some(link) = self.find(end) else { return };
+        let Some(link) = self.links.get_mut(end) else { return };
         link.conn.on_event(readiness);
         if readiness.error
             && let End::Client(id) = end
@@ -225,11 +189,7 @@ impl Conns {
 
     /// Sends what waits; whoever was stopped because of it goes on.
     pub(super) fn flush<G: Gate>(&mut self, gateway: &mut Gateway<G>, end: End, now: Instant) {
-        let (side, key) = match end {
-            End::Client(ClientId(key)) => (&mut self.clients, key),
-            End::Origin(ConnId(key)) => (&mut self.origins, key),
-        };
-        let Some(link) = side.get_mut(key) else { return };
+        let Some(link) = self.links.get_mut(end) else { return };
         let before = link.conn.pending_len();
         let flushed = link.conn.flush(&mut self.bufs);
         link.count(&mut self.pending);
@@ -240,7 +200,7 @@ impl Conns {
                 }
                 gateway.flushed(end, now);
                 if let Some(source) = gateway.destination(end) {
-                    self.wake(source);
+                    self.links.wake(source);
                 }
             }
             Ok(Flush::Blocked) if link.conn.pending_len() < before => gateway.progressed(end, now),
@@ -259,10 +219,10 @@ impl Conns {
         self.scratch = scratch;
         match pumped {
             Pumped::Rest => {}
-            Pumped::Again => self.wake(end),
+            Pumped::Again => self.links.wake(end),
             Pumped::Lost => self.lose(gateway, end, now),
             Pumped::Ended => {
-                if let Some(link) = self.find(end) {
+                if let Some(link) = self.links.get_mut(end) {
                     link.ended = true;
                 }
                 match end {
@@ -294,8 +254,8 @@ impl Conns {
         loop {
             let full = gateway
                 .destination(end)
-                .is_some_and(|to| self.find(to).is_some_and(|to| to.conn.has_pending()));
-            let Some(link) = self.find(end) else { return Pumped::Rest };
+                .is_some_and(|to| self.links.get_mut(to).is_some_and(|to| to.conn.has_pending()));
+            let Some(link) = self.links.get_mut(end) else { return Pumped::Rest };
             if full || link.connecting || link.ended {
                 return Pumped::Rest;
             }
@@ -322,14 +282,10 @@ impl Conns {
             moved += count;
             let chunk = &scratch[..count];
             let consumed = self.handle(gateway, end, chunk, now);
-            if consumed < count {
-                let (side, key) = match end {
-                    End::Client(ClientId(key)) => (&mut self.clients, key),
-                    End::Origin(ConnId(key)) => (&mut self.origins, key),
-                };
-                if let Some(link) = side.get_mut(key) {
-                    link.conn.keep_input(&mut self.bufs, &chunk[consumed..]);
-                }
+            if consumed < count
+                && let Some(link) = self.links.get_mut(end)
+            {
+                link.conn.keep_input(&mut self.bufs, &chunk[consumed..]);
             }
             if drained == Drained::Yes {
                 return Pumped::Rest;
@@ -346,7 +302,7 @@ impl Conns {
         scratch: &mut [u8],
         now: Instant,
     ) -> Result<usize, Pumped> {
-        let Some(link) = self.find(end) else {
+        let Some(link) = self.links.get_mut(end) else {
             self.bufs.put(kept);
             return Err(Pumped::Rest);
         };
@@ -374,11 +330,7 @@ impl Conns {
     }
 
     fn put_kept(&mut self, end: End, kept: Box<Buf>) {
-        let (side, key) = match end {
-            End::Client(ClientId(key)) => (&mut self.clients, key),
-            End::Origin(ConnId(key)) => (&mut self.origins, key),
-        };
-        match side.get_mut(key) {
+        match self.links.get_mut(end) {
             Some(link) => link.conn.put_kept(&mut self.bufs, kept),
             None => self.bufs.put(kept),
         }
@@ -386,7 +338,7 @@ impl Conns {
 
     /// A client that is not read may have left: only an event tells.
     fn tell_hang_up<G: Gate>(&mut self, gateway: &mut Gateway<G>, end: End, now: Instant) {
-        let (End::Client(id), Some(link)) = (end, self.find(end)) else { return };
+        let (End::Client(id), Some(link)) = (end, self.links.get_mut(end)) else { return };
         if link.conn.is_hung_up() && !std::mem::replace(&mut link.hung_up, true) {
             gateway.client_hung_up(id, now);
             self.send_outbox(gateway, &[], now);
@@ -401,7 +353,7 @@ impl Conns {
             End::Origin(id) => gateway.origin_input(id, chunk, now),
         };
         self.send_outbox(gateway, chunk, now);
-        let Some(link) = self.find(end) else { return chunk.len() };
+        let Some(link) = self.links.get_mut(end) else { return chunk.len() };
         link.judged = (chunk.len() - consumed) as u32;
         match then {
             Then::More => consumed,
@@ -434,7 +386,7 @@ impl Conns {
                 (Trouble::Broken, End::Origin(id)) => {
                     gateway.origin_deaf(id, now);
                     // It may have answered before it broke: what it sent is read, and then its end.
-                    self.wake(end);
+                    self.links.wake(end);
                 }
             }
         }
@@ -442,11 +394,7 @@ impl Conns {
 
     fn send(&mut self, run: &[Op<End>], outbox: &Outbox, chunk: &[u8]) {
         let Some(&Op { to, .. }) = run.first() else { return };
-        let (side, key) = match to {
-            End::Client(ClientId(key)) => (&mut self.clients, key),
-            End::Origin(ConnId(key)) => (&mut self.origins, key),
-        };
-        let Some(link) = side.get_mut(key) else { return };
+        let Some(link) = self.links.get_mut(to) else { return };
         let sent = self.gather.send((&mut link.conn, &mut self.bufs), run, outbox, chunk);
         link.count(&mut self.pending);
         match sent {

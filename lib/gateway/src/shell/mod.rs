@@ -190,7 +190,8 @@ impl<G: Gate> Shell<G> {
     /// # Errors
     /// When the kernel refuses to wait.
     pub fn wait(&mut self, deadline: Option<Instant>) -> Result<Instant, Failure> {
-        let busy = self.conns.runnable_len() > 0 || self.lingering.is_busy() || !self.requests.is_empty();
+        let busy =
+            self.conns.links.runnable_len() > 0 || self.lingering.is_busy() || !self.requests.is_empty();
         let soonest = if busy {
             Some(Instant::now())
         } else {

@@ -82,7 +82,7 @@ impl<G: Gate> Shell<G> {
 
     fn on_origin_event(&mut self, id: ConnId, readiness: Readiness, now: Instant) {
         let end = End::Origin(id);
-        let Some(link) = self.conns.find(end) else { return };
+        let Some(link) = self.conns.links.get_mut(end) else { return };
         if !link.connecting {
             return self.conns.on_event(&mut self.gateway, end, readiness, now);
         }
@@ -435,8 +435,8 @@ impl<G: Gate> Shell<G> {
     /// Gives everybody who has something to do one turn.
     pub fn run_queued(&mut self) {
         self.gateway.set_buffered(self.conns.pending());
-        for _ in 0..self.conns.runnable_len() {
-            let Some(end) = self.conns.next_runnable() else { break };
+        for _ in 0..self.conns.links.runnable_len() {
+            let Some(end) = self.conns.links.next_runnable() else { break };
             let now = Instant::now();
             self.conns.pump(&mut self.gateway, end, now);
             self.apply(now);
