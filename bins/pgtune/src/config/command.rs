@@ -7,6 +7,7 @@ use sluice_cli::complete::{Shell, complete};
 use sluice_cli::flags::Given as Flags;
 use sluice_cli::help::help;
 use sluice_cli::ini::{self, Ini, Item, Place};
+use sluice_cli::load::{Overrides, shorten};
 use sluice_cli::nearest::nearest;
 use sluice_cli::settings::{Kind, Origin, SetError, Table, Values};
 
@@ -18,8 +19,6 @@ pub const VERSION: &str = concat!("pgtune (sluice) ", env!("CARGO_PKG_VERSION"))
 
 /// The section of a file that is read.
 const SECTION: &str = "pgtune";
-/// Longest value an error quotes, in characters.
-const QUOTED: usize = 100;
 
 /// What the command line asks for.
 #[derive(Clone, Debug)]
@@ -71,7 +70,10 @@ where
     if let Some(path) = flags.value("config") {
         of_file(&mut values, Path::new(path))?;
     }
-    let remarks = of_environment(&mut values, environment)?;
+    let overrides = Overrides { environment: environment.to_vec(), flags: Vec::new() };
+    let remarks = values
+        .set_from_environment(overrides.variables(ENVIRONMENT_PREFIX))
+        .map_err(|misfit| ConfigError(fault(&misfit.source, &misfit.value, &misfit.error)))?;
     of_flags(&mut values, &flags)?;
     let (action, yes) = (action(&flags)?, flags.has("yes"));
     let mut request = project::request(&values, action, environment)?;
@@ -143,26 +145,6 @@ fn of_ini(error: &ini::IniError) -> String {
     }
 }
 
-/// Takes what the environment sets; variables that name no option are remarked on, because others may have put them
-/// there.
-fn of_environment(values: &mut Values, environment: &[(String, String)]) -> Result<Vec<String>, ConfigError> {
-    let mut remarks = Vec::new();
-    for (variable, value) in environment {
-        let Some(name) = variable.strip_prefix(ENVIRONMENT_PREFIX) else { continue };
-        let key = name.to_ascii_lowercase();
-        match values.set(&key, value, Origin::Environment) {
-            Ok(()) => {}
-            Err(SetError::Unknown(near)) => {
-                let near =
-                    near.map(|near| format!(", the nearest is {ENVIRONMENT_PREFIX}{}", near.to_uppercase()));
-                remarks.push(format!("{variable} names no option{}", near.unwrap_or_default()));
-            }
-            Err(error) => return Err(ConfigError(fault(variable, value, &error))),
-        }
-    }
-    Ok(remarks)
-}
-
 fn of_flags(values: &mut Values, flags: &Flags) -> Result<(), ConfigError> {
     for (long, key, takes_value) in options::flags().filter(|(long, ..)| flags.has(long)) {
         let value = if takes_value { text(flags, long)? } else { "1".to_owned() };
@@ -182,14 +164,7 @@ fn fault(name: &str, value: &str, error: &SetError) -> String {
     match error {
         SetError::Unknown(None) => format!("unknown key {name}"),
         SetError::Unknown(Some(near)) => format!("unknown key {name}, the nearest is {near}"),
+        SetError::Invalid(expected) if value.is_empty() => format!("{name} '': {expected}"),
         SetError::Invalid(expected) => format!("{name} {}: {expected}", shorten(value)),
-    }
-}
-
-fn shorten(value: &str) -> String {
-    match value.char_indices().nth(QUOTED) {
-        Some((at, _)) => format!("{}…", &value[..at]),
-        None if value.is_empty() => "''".to_owned(),
-        None => value.to_owned(),
     }
 }
