@@ -2,11 +2,25 @@
 //!
 //! In which order a program reads them, which sections its file has and how it words an error is its own business.
 
+use std::fmt;
+
 use crate::ini::without_comment;
 use crate::settings::{Acted, Kind, Origin, Reload, SetError, Values};
 
 /// Longest value an error quotes, in characters.
 const QUOTED: usize = 100;
+
+/// A configuration that cannot be used: all that is to be said about it, place included. Whoever wrote it is at fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError(pub String);
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ConfigError {}
 
 /// Settings that beat those of the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

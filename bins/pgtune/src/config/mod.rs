@@ -11,12 +11,12 @@ mod project;
 mod words;
 
 use std::borrow::Cow;
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 pub use check::enough;
 pub use options::{ENVIRONMENT_PREFIX, OPTIONS, USAGE};
+pub use sluice_cli::load::ConfigError;
 pub use words::{ColorWhen, DbSize, Disk, Extra, Feature, Format, Os, Profile};
 
 /// A value and who told it.
@@ -223,15 +223,3 @@ pub struct Live {
     /// Reload afterwards.
     pub reload: bool,
 }
-
-/// A request that cannot be met. Whoever made it is at fault.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigError(pub String);
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for ConfigError {}

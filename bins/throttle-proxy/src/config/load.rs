@@ -1,11 +1,10 @@
 //! Reading: defaults, then the file, then the environment, then flags.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use sluice_cli::ini::{Fault, Ini, IniError, Item, Place};
-use sluice_cli::load::{Misfit, Overrides, Variable, Written, comment_warning, shorten};
+use sluice_cli::load::{ConfigError, Misfit, Overrides, Variable, Written, comment_warning, shorten};
 use sluice_cli::nearest::nearest;
 use sluice_cli::settings::{SetError, Values};
 use sluice_gateway::gate::RouteId;
@@ -25,18 +24,6 @@ pub const MAX_CONCURRENT: &str = "MAX_CONCURRENT_DB_REQUESTS";
 
 /// Most `[route NAME]` and `[limit NAME]` sections, of each kind.
 pub(super) const SECTIONS_MAX: usize = 256;
-
-/// A configuration that cannot be used. Whoever wrote it is at fault.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigError(pub String);
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for ConfigError {}
 
 /// Reads the configuration file, if there is one.
 ///

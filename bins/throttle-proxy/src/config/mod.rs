@@ -22,9 +22,9 @@ use std::collections::BTreeMap;
 use sluice_cli::settings::{Origin, Values};
 use sluice_gateway::route::Route;
 
-pub use load::{ConfigError, ENVIRONMENT_PREFIX, MAX_CONCURRENT, load, parse};
+pub use load::{ENVIRONMENT_PREFIX, MAX_CONCURRENT, load, parse};
 pub use policy::{changeable, changed_route};
-pub use sluice_cli::load::Overrides;
+pub use sluice_cli::load::{ConfigError, Overrides};
 pub use table::{ALIASES, Global, LIMIT_KEYS, ROUTE_KEYS, SETTINGS};
 pub use types::SharedFail;
 
