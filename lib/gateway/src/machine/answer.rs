@@ -256,7 +256,7 @@ impl<G: Gate> Gateway<G> {
     /// Drops what is left of a request's content from now on, as far as it is little, and leaves the rest unread.
     pub(super) fn stop_upload(&mut self, id: ClientId) {
         let Some(exchange) = self.exchange(id) else { return };
-        if exchange.upload == Upload::Relayed {
+        if matches!(exchange.upload, Upload::Relayed | Upload::Unlikely) {
             exchange.upload = Upload::Dropped(0);
             self.effects.push_back(Effect::Pump(End::Client(id)));
         }

@@ -107,7 +107,9 @@ impl Client {
     pub(super) fn conn(&self) -> Option<ConnId> {
         let exchange = self.exchange.as_ref()?;
         match (self.phase, exchange.upload) {
-            (Phase::Open, Upload::Relayed | Upload::Done) | (Phase::Tunnel, _) => exchange.conn,
+            (Phase::Open, Upload::Relayed | Upload::Unlikely | Upload::Done) | (Phase::Tunnel, _) => {
+                exchange.conn
+            }
             _ => None,
         }
     }
@@ -181,7 +183,7 @@ impl<G: Gate> Gateway<G> {
         let Some(exchange) = self.exchange(id) else { return };
         match (exchange.upload, &exchange.reply) {
             (Upload::Relayed, Reply::Awaited) => return self.lose_client(id, now),
-            (Upload::Relayed, _) => {
+            (Upload::Relayed | Upload::Unlikely, _) => {
                 exchange.upload = Upload::Dropped(0);
                 let to = exchange.conn.map(End::Origin);
                 self.effects.extend(to.map(Effect::Shut));

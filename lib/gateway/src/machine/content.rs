@@ -53,6 +53,14 @@ impl<G: Gate> Gateway<G> {
             // The next request waits unread.
             Upload::Done => Step::Stop(0, Then::Blocked),
             Upload::Relayed => self.relay_upload(id, chunk, at, now),
+            Upload::Unlikely if bytes.is_empty() => Step::Stop(0, Then::More),
+            Upload::Unlikely => {
+                // Its time counts from here.
+                let sent = exchange.times.sent.unwrap_or(now);
+                exchange.times.stalled = now.saturating_duration_since(sent);
+                exchange.upload = Upload::Relayed;
+                self.relay_upload(id, chunk, at, now)
+            }
             Upload::Dropped(before) => {
                 let Ok(used) = skip(&mut exchange.content, bytes) else {
                     return Step::Stop(bytes.len(), Then::Blocked);

@@ -45,6 +45,8 @@ pub(super) struct Exchange {
 pub(super) enum Upload {
     /// To the origin, as it comes.
     Relayed,
+    /// The same, if it comes: it was to wait for 100 (Continue), and another answer came.
+    Unlikely,
     /// All of it is there.
     Done,
     /// Nowhere: the origin takes no more, or was to be asked first. So many bytes were dropped.

@@ -19,7 +19,7 @@ use super::Gateway;
 use super::client::{Phase, Step};
 use super::content::relay;
 use super::dispatch::Failure;
-use super::exchange::{Coding, Replay, Reply, Source};
+use super::exchange::{Coding, Replay, Reply, Source, Upload};
 use super::origin::{ConnState, OriginConn};
 
 /// What follows a whole response on its connection.
@@ -158,15 +158,18 @@ impl<G: Gate> Gateway<G> {
         };
         let version = exchange.head.version();
         let framing = head.framing().towards(version);
-        // Content that was to wait for this answer will not come.
-        let unwanted = exchange.waits_for_continue();
+        // Content that was to wait for this answer will hardly come.
+        let unlikely = exchange.waits_for_continue();
         exchange.persistence = match framing {
             ResponseFraming::UntilClose => Persistence::Close,
             // It stops the client (RFC 9112 §9.5), so more than can be dropped is not to be expected.
-            _ if unwanted || head.status() >= 400 => self.persistence_after(id, &exchange),
+            _ if unlikely || head.status() >= 400 => self.persistence_after(id, &exchange),
             _ => self.persistence_of(id, &exchange),
         };
         exchange.expect = Expect::Nothing;
+        if unlikely {
+            exchange.upload = Upload::Unlikely;
+        }
         let deaf = exchange.conn.and_then(|conn| self.conns.get(conn.0)).is_none_or(|link| link.deaf);
         let mut extra = Vec::new();
         if let Some(ticket) = exchange.ticket {
@@ -194,7 +197,7 @@ impl<G: Gate> Gateway<G> {
         if let Some(client) = self.clients.get_mut(id.0) {
             client.exchange = Some(exchange);
         }
-        if unwanted || deaf {
+        if deaf {
             self.stop_upload(id);
         }
         true

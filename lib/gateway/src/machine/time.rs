@@ -217,7 +217,7 @@ impl<G: Gate> Gateway<G> {
             _ => None,
         };
         let upload = match (exchange.upload, &exchange.reply, origin_blocked) {
-            (Upload::Dropped(_) | Upload::Done, ..) => None,
+            (Upload::Dropped(_) | Upload::Unlikely | Upload::Done, ..) => None,
             _ if link.is_some_and(|link| link.deaf) => None,
             (Upload::Relayed, Reply::Awaited, Some(blocked)) => {
                 Some((blocked + settings.origin_write_ms, Due::OriginWrite))
