@@ -126,6 +126,25 @@ fn what_waits_to_be_sent_precedes_the_session() {
 }
 
 #[test]
+fn small_slices_share_records() {
+    let mut pair = Pair::open(&["a"], "a.test");
+    let sent: Vec<u8> = (0..3000_u32).map(|at| at as u8).collect();
+    let slices: Vec<io::IoSlice<'_>> = sent.chunks(1).map(io::IoSlice::new).collect();
+    assert_eq!(pair.server.send(&mut pair.pool, &slices).unwrap(), Sent::All);
+    let mut scratch = vec![0; 64 * 1024];
+    let encrypted = pair.client.stream().read(&mut scratch).unwrap();
+    // With the tickets of the session.
+    assert!((sent.len()..sent.len() + 500).contains(&encrypted), "{encrypted}");
+
+    let mut pair = Pair::open(&["a"], "a.test");
+    let long = vec![7; 20_000];
+    let slices = [&b"ab"[..], &long, b"c", &long, b"d"].map(io::IoSlice::new);
+    pair.server.send(&mut pair.pool, &slices).unwrap();
+    let expected = [&b"ab"[..], &long, b"c", &long, b"d"].concat();
+    assert_eq!(read(&mut pair.client, &mut scratch), expected);
+}
+
+#[test]
 fn a_record_that_does_not_fit_comes_in_pieces() {
     let mut pair = Pair::open(&["a"], "a.test");
     let sent: Vec<u8> = (0..40_000_u32).map(|at| at as u8).collect();
