@@ -307,7 +307,7 @@ fn monitors_ask_an_address_of_their_own() {
     let request = origin.next();
     let metrics = http::get(admin, "/metrics");
     assert_eq!(metrics.field("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
-    assert!(metrics.text().contains("\nsluice_http_in_flight 1\n"), "{}", metrics.text());
+    assert!(metrics.text().contains("\nsluice_http_in_flight{route=\"default\"} 1\n"), "{}", metrics.text());
     let statuses = |targets: [&str; 3]| targets.map(|target| http::get(admin, target).status);
     assert_eq!(statuses(["/livez", "/readyz", "/"]), [200, 200, 404]);
     // The clients' address has no such pages: what is asked there is the origin's to answer.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use sluice_wire::control::{Row, row};
 
-use crate::gate::Gate;
+use crate::gate::{Gate, RouteId};
 use crate::metrics::Exposition;
 use crate::origins::OriginId;
 
@@ -26,6 +26,7 @@ impl<G: Gate> Gateway<G> {
             idle,
             queued,
             active: self.clients.len() - idle - queued,
+            in_flight: self.dispatched(),
             tunnels: self.tunnels,
             buffered: self.buffered,
             origins: self.origin_loads(now),
@@ -34,6 +35,12 @@ impl<G: Gate> Gateway<G> {
         self.stats.expose(&mut out, &self.config.routes, &gauges);
         self.gate.expose(&mut out, now);
         text
+    }
+
+    /// The route of each request that was dispatched and is not over.
+    fn dispatched(&self) -> Vec<RouteId> {
+        let exchanges = self.clients.iter().filter_map(|(_, client)| client.exchange.as_deref());
+        exchanges.filter(|exchange| exchange.conn.is_some()).map(|exchange| exchange.route).collect()
     }
 
     /// Name, requests under way, connections, idle ones among them, whether it is up.

@@ -76,7 +76,7 @@ metrics! {
     QUEUE: "http_queue_seconds", Histogram, ["route"], "Time from the head of a request to its dispatch.";
     CONNECTIONS: "http_connections", Gauge, ["state"], "Client connections.";
     TUNNELS: "http_tunnels", Gauge, [], "Open tunnels.";
-    IN_FLIGHT: "http_in_flight", Gauge, [], "Requests dispatched and not over.";
+    IN_FLIGHT: "http_in_flight", Gauge, ["route"], "Requests dispatched and not over.";
     BUFFER: "http_buffer_bytes", Gauge, [], "Bytes held for slow peers.";
     DROPPED: "http_log_dropped_total", Counter, [], "Lines of the access log dropped because nobody took them.";
     CONNECT: "origin_connect_seconds", Histogram, ["origin"], "Time to connect.";
@@ -93,6 +93,8 @@ pub(super) struct Gauges {
     pub(super) idle: usize,
     pub(super) active: usize,
     pub(super) queued: usize,
+    /// The route of each request that was dispatched and is not over.
+    pub(super) in_flight: Vec<RouteId>,
     pub(super) tunnels: u32,
     pub(super) buffered: usize,
     /// Name, requests under way, connections, idle ones, whether it is up.
@@ -206,11 +208,11 @@ impl Stats {
         named().for_each(|(name, route)| route.total.expose(out, &SECONDS, name));
         out.family(&QUEUE);
         named().for_each(|(name, route)| route.queue.expose(out, &QUEUE, name));
-        self.expose_gauges(out, gauges);
+        self.expose_gauges(out, routes, gauges);
         self.expose_origins(out, gauges);
     }
 
-    fn expose_gauges(&self, out: &mut Exposition<'_>, gauges: &Gauges) {
+    fn expose_gauges(&self, out: &mut Exposition<'_>, routes: &Routes, gauges: &Gauges) {
         out.family(&CONNECTIONS);
         for (state, count) in [("idle", gauges.idle), ("active", gauges.active), ("queued", gauges.queued)] {
             out.sample(&CONNECTIONS, &[state], count);
@@ -218,7 +220,10 @@ impl Stats {
         out.family(&TUNNELS);
         out.sample(&TUNNELS, &[], gauges.tunnels);
         out.family(&IN_FLIGHT);
-        out.sample(&IN_FLIGHT, &[], gauges.origins.iter().map(|origin| u64::from(origin.1)).sum::<u64>());
+        for (at, _) in self.routes.iter().enumerate() {
+            let count = gauges.in_flight.iter().filter(|route| usize::from(route.0) == at).count();
+            out.sample(&IN_FLIGHT, &[routes.name(RouteId(at as u16))], count);
+        }
         out.family(&BUFFER);
         out.sample(&BUFFER, &[], gauges.buffered);
         out.family(&DROPPED);
