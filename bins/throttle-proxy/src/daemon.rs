@@ -101,6 +101,10 @@ impl Worker {
     fn reload(&mut self, now: Instant) {
         let loaded = self.snapshot.reload(&self.overrides).map_err(|error| error.to_string());
         let loaded = loaded.and_then(|snapshot| prepare(&snapshot).map(|prepared| (snapshot, prepared)));
+        let loaded = loaded.and_then(|(snapshot, prepared)| {
+            logging(self.stderr, &snapshot).check().map_err(|failure| failure.to_string())?;
+            Ok((snapshot, prepared))
+        });
         let (snapshot, prepared) = match loaded {
             Ok(loaded) => loaded,
             Err(text) => return self.shell.reloaded(Err(text), now),

@@ -142,6 +142,14 @@ impl Logging<'_> {
         Ok(())
     }
 
+    /// Whether [`Logging::apply`] would find its file as things are.
+    ///
+    /// # Errors
+    /// As [`Logging::apply`].
+    pub fn check(&self) -> Result<(), Failure> {
+        self.open().map(drop)
+    }
+
     fn open(&self) -> Result<Sinks, Failure> {
         Sinks::open(self.stderr, self.file.map(Path::new)).map_err(|error| {
             let text = format!("cannot open the log file {}: {error}", self.file.unwrap_or_default());

@@ -178,6 +178,9 @@ fn a_reload_keeps_counts_and_those_who_wait_and_takes_all_or_nothing() {
     assert!(said.contains("proxy.ini:"), "{said}");
     assert_eq!(proxy.limits()["max_requests"], 3, "the old one goes on");
     assert!(proxy.ctl(&["reload"]).unwrap_err().contains("unknown key"));
+    proxy.rewrite(&lines.replace("max_requests = 0", "max_requests = 9\nlogfile = /nonesuch/log"));
+    assert!(proxy.ctl(&["reload"]).unwrap_err().contains("/nonesuch/log"));
+    assert_eq!(proxy.limits()["max_requests"], 3, "a log file that cannot be opened is a fault like others");
 
     let next = lines.replace("max_requests = 0", "max_requests = 2\nwindow_ms = 10min");
     proxy.rewrite(&next.replace("max_in_flight = 1", "max_in_flight = 2"));
