@@ -19,31 +19,15 @@ use nix::sys::socket::{setsockopt, sockopt};
 use nix::unistd::Pid;
 use sluice_tests::http::{Connection, Response};
 use sluice_tests::origin::Manner;
+use sluice_tests::proxy::{GROWTH_MAX, OPEN, connect, gateway};
 use sluice_tests::tls::readable;
 use sluice_tests::{Origin, PATIENCE, Proxy, port};
-
-/// Whoever asks may pass.
-const OPEN: &str = "max_requests = 0\nmax_in_flight = 0\n";
-
-/// What a process may grow by when it first does something: its own code comes into memory, too.
-const GROWTH_MAX: u64 = 10 << 20;
 
 /// Connections at a time where many are wanted.
 const MANY: usize = 10_000;
 
 /// Tunnels at a time.
 const TUNNELS: usize = 1000;
-
-fn gateway(origin: &str, lines: &str) -> Proxy {
-    Proxy::start("throttle-proxy", &format!("origin = {origin}\n{OPEN}{lines}"))
-}
-
-fn connect(port: u16) -> TcpStream {
-    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
-    stream.set_nodelay(true).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream
-}
 
 /// As many descriptors as the system lets this process, and those it starts, have.
 fn raise_descriptors() -> usize {

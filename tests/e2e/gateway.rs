@@ -10,25 +10,10 @@ use std::thread::{self, JoinHandle};
 use nix::sys::signal::Signal;
 use sluice_tests::http::{self, Connection};
 use sluice_tests::origin::Manner;
+use sluice_tests::proxy::{GROWTH_MAX, OPEN, connect, gateway};
 use sluice_tests::tls::readable;
 use sluice_tests::{Origin, PATIENCE, Proxy, port};
-
-/// Whoever asks may pass.
-const OPEN: &str = "max_requests = 0\nmax_in_flight = 0\n";
-
-/// What a process may grow by when it first does something: its own code comes into memory, too.
-const GROWTH_MAX: u64 = 10 << 20;
-
-fn gateway(origin: &str, lines: &str) -> Proxy {
-    Proxy::start("throttle-proxy", &format!("origin = {origin}\n{OPEN}{lines}"))
-}
-
-fn connect(port: u16) -> TcpStream {
-    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
-    stream.set_nodelay(true).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream
-}
+use tempfile::TempDir;
 
 /// An origin that does what `serve` does with its first connection.
 fn origin<T: Send + 'static>(serve: impl FnOnce(TcpStream) -> T + Send + 'static) -> (String, JoinHandle<T>) {
@@ -368,20 +353,26 @@ fn names_are_looked_up_and_unix_sockets_reached() {
     assert!(response.field("proxy-status").unwrap().contains("error=connection_refused"));
 }
 
-#[test]
-fn two_gateways_speak_tls_and_tell_who_the_client_is() {
+/// A gateway that takes TLS, its URL, and the files of its certificate and of who has signed it.
+fn tls_gateway(origin: &str, lines: &str) -> (Proxy, String, TempDir) {
     let files = readable(&["a.pem", "a.key", "ca.pem"]);
     let at = |name: &str| files.path().join(name).display().to_string();
+    let port = port::free();
+    let (cert, key) = (at("a.pem"), at("a.key"));
+    let tls = format!("listen = tls:127.0.0.1:{port}\ntls_cert_file = {cert}\ntls_key_file = {key}\n");
+    (
+        gateway(origin, &format!("{tls}trusted_peers = 127.0.0.1\n{lines}")),
+        format!("https://127.0.0.1:{port}"),
+        files,
+    )
+}
+
+#[test]
+fn two_gateways_speak_tls_and_tell_who_the_client_is() {
     let origin = Origin::start(Manner::Held);
-    let secure = port::free();
-    let (cert, key, ca) = (at("a.pem"), at("a.key"), at("ca.pem"));
-    let inner = gateway(
-        &origin.url(),
-        &format!(
-            "listen = tls:127.0.0.1:{secure}\ntls_cert_file = {cert}\ntls_key_file = {key}\ntrusted_peers = 127.0.0.1\n"
-        ),
-    );
-    let outer = gateway(&format!("https://127.0.0.1:{secure}"), &format!("origin_tls_ca = {ca}\n"));
+    let (inner, url, files) = tls_gateway(&origin.url(), "");
+    let trusting = |name: &str| format!("origin_tls_ca = {}\n", files.path().join(name).display());
+    let outer = gateway(&url, &trusting("ca.pem"));
     let mut client = Connection::open(outer.port());
     for _ in 0..2 {
         client.send("/over/tls", &[]);
@@ -396,8 +387,7 @@ fn two_gateways_speak_tls_and_tell_who_the_client_is() {
     }
     assert_eq!(inner.event(0, "request")["tls"], true);
     // Without trust in who has signed it, there is no connection.
-    let strict =
-        gateway(&format!("https://127.0.0.1:{secure}"), &format!("origin_tls_ca = {}\n", at("a.pem")));
+    let strict = gateway(&url, &trusting("a.pem"));
     let refused = strict.get("/");
     assert_eq!(refused.status, 502);
     assert!(refused.field("proxy-status").unwrap().contains("error=tls_certificate_error"));
@@ -405,20 +395,10 @@ fn two_gateways_speak_tls_and_tell_who_the_client_is() {
 
 #[test]
 fn a_proxy_header_precedes_tls() {
-    let files = readable(&["a.pem", "a.key", "ca.pem"]);
-    let at = |name: &str| files.path().join(name).display().to_string();
     let origin = Origin::start(Manner::Held);
-    let secure = port::free();
-    let (cert, key, ca) = (at("a.pem"), at("a.key"), at("ca.pem"));
     // Whoever is on the loopback may begin with a header, and has to.
-    let inner = gateway(
-        &origin.url(),
-        &format!(
-            "listen = tls:127.0.0.1:{secure}\ntls_cert_file = {cert}\ntls_key_file = {key}\n\
-             proxy_protocol = on\ntrusted_peers = 127.0.0.1\n"
-        ),
-    );
-    let url = format!("https://127.0.0.1:{secure}");
+    let (inner, url, files) = tls_gateway(&origin.url(), "proxy_protocol = on\n");
+    let ca = files.path().join("ca.pem").display().to_string();
     for version in ["v1", "v2"] {
         // The client is one that another header speaks of.
         let outer = gateway(

@@ -1,6 +1,7 @@
 //! One of the HTTP gateways as a process, configured by an ini file.
 
 use std::ffi::OsStr;
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
 use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
@@ -24,6 +25,25 @@ pub struct Proxy {
     directory: TempDir,
     program: &'static str,
     port: u16,
+}
+
+/// Whoever asks may pass.
+pub const OPEN: &str = "max_requests = 0\nmax_in_flight = 0\n";
+
+/// What a gateway may grow by when it first does something, in bytes: its own code comes into memory, too.
+pub const GROWTH_MAX: u64 = 10 << 20;
+
+/// throttle-proxy before `origin` with no limit but those of `lines`.
+pub fn gateway(origin: &str, lines: &str) -> Proxy {
+    Proxy::start("throttle-proxy", &format!("origin = {origin}\n{OPEN}{lines}"))
+}
+
+/// A connection on loopback that gives up reading in the end.
+pub fn connect(port: u16) -> TcpStream {
+    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("the port is listened on");
+    stream.set_nodelay(true).expect("a socket takes options");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a socket takes options");
+    stream
 }
 
 impl Proxy {
